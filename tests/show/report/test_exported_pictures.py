@@ -88,8 +88,7 @@ def test_a_file_has_the_pixels_that_were_scored_and_a_name_that_says_what_it_is(
     for record in rows_of(folder):
         image, codec, quality = record["image"][:-4], record["codec"], record["setting_value"]
         name = f"{image}__{codec}__quality={quality:g}__{record['bpp']:.3f}bpp.png"
-        stream = store_of(folder).stream(record["stream_sha256"])
-        truth = benchmark.open_codec(codec).decode(stream)
+        truth = benchmark.open_codec(codec).decode(store_of(folder).stream(record["stream_sha256"]))
         with Image.open(folder / "out" / name) as picture:
             assert np.array_equal(np.asarray(picture), truth)
     assert len(pictures(folder)) == 10
@@ -147,8 +146,7 @@ def test_streams_that_were_not_kept_are_one_line_with_the_command_that_makes_the
     command = f"bench run --codecs jpeg --dataset {photos} --results again"
     assert re.search(f"6 pictures: .*; `{command}`", message)
     assert len(pictures(folder)) == 4
-    words = "--codecs", "jpeg", "--points", "jpeg.quality=10"
-    message = export(folder, *words, code=2, to="none")
+    message = export(folder, "--codecs", "jpeg", "--points", "jpeg.quality=10", code=2, to="none")
     assert ": 2 pictures: " in message
     assert f"--dataset {photos} --points jpeg.quality=10 --results again`" in message
     assert not (folder / "none").exists()

@@ -103,14 +103,12 @@ def test_an_old_page_is_written_again_beside_new_figures_or_removed(results, mon
         return read(store, bundled, columns)
 
     monkeypatch.setattr(Store, "read_rows", counted)
-    message = bench_report(results, *words, "psnr")
+    assert PAGE_UPDATED in bench_report(results, *words, "psnr")
     assert reads.count(None) == 2, "own rows and bundled ones, each read once"
-    assert PAGE_UPDATED in message
     assert (folder / "page.html").read_text() != first
     assert json.loads((folder / "report.json").read_text())["page_images"] == "1MB"
     assert not picture.exists()
-    gone = bench_report(results, *words, "ms_ssim", "--no-page")
-    assert PAGE_REMOVED in gone
+    assert PAGE_REMOVED in bench_report(results, *words, "ms_ssim", "--no-page")
     assert not (folder / "page.html").exists()
     assert (picture.parent / "mine.png").exists()
     assert "page.html" not in bench_report(results, *words, "psnr")
