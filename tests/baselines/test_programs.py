@@ -96,7 +96,6 @@ words = dict(zip(sys.argv[1::2], sys.argv[2::2]))
 open({log!r}, "w").write(json.dumps(sys.argv[1:]))
 {act}
 """
-COPIES = 'open(words["-b"], "wb").write(open(words["-i"], "rb").read())'
 
 
 class Folder:
@@ -106,7 +105,7 @@ class Folder:
         for path in (self.program, self.configuration):
             path.parent.mkdir(parents=True)
         self.configuration.write_text("InternalBitDepth : 10\n")
-        self.stub(COPIES)
+        self.stub('open(words["-b"], "wb").write(open(words["-i"], "rb").read())')
 
     def stub(self, act: str) -> None:
         self.program.write_text(STUB.format(python=sys.executable, log=str(self.log), act=act))

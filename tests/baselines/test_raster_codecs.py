@@ -248,7 +248,6 @@ def test_jpegli_has_tables_of_its_own_and_no_application_segment(photo):
 
 @pytest.mark.parametrize("present", [False, True])
 def test_a_libvips_of_the_system_is_not_taken_for_one_with_mozjpeg(monkeypatch, tmp_path, present):
-    """Neither if pyvips-binary is absent, nor if pyvips has loaded another library."""
     elsewhere = SimpleNamespace(origin=str(tmp_path / "_libvips.so"))
     if present:
         (tmp_path / "pyvips_binary.libs").mkdir()

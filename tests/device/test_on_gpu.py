@@ -50,10 +50,8 @@ def test_a_step_has_what_those_before_it_left_and_the_last_one_the_rest():
 
 
 @pytest.mark.parametrize(("program", "seconds", "reason"), [
-    ("pass", None, ""),
-    ("import sys; sys.exit(3)", None, "the process exited with code 3"),
-    ("import time; time.sleep(9999)", 1.0, "cut off after 1 s"),
-    ("pass", 0.0, "no time was left"),
+    ("pass", None, ""), ("import sys; sys.exit(3)", None, "the process exited with code 3"),
+    ("import time; time.sleep(9999)", 1.0, "cut off after 1 s"), ("pass", 0.0, "no time was left"),
 ])  # fmt: skip
 def test_a_step_that_ends_otherwise_says_why(program, seconds, reason):
     assert command._run_step([sys.executable, "-c", program], seconds) == reason

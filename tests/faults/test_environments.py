@@ -64,12 +64,10 @@ CODE = (
     " assert len(cells) >= 4, cells\n"
 )
 PYTHON = {
-    "-c": (["-c", CODE], ""),
-    "standard input": (["-"], CODE),
-    "script without a guard": (["script.py"], ""),
-    "interactive": (["-i", "-q"], CODE),
+    "-c": (["-c", CODE], ""), "standard input": (["-"], CODE),
+    "script without a guard": (["script.py"], ""), "interactive": (["-i", "-q"], CODE),
     "isolated": (["-I", "-c", CODE], ""),
-}
+}  # fmt: skip
 
 
 def prepare(folder: Path, files: Mapping[str, str]) -> Path:

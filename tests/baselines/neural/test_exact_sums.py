@@ -28,12 +28,11 @@ def spread(layer):
 
 
 LAYERS = {
-    "1 x 1": lambda: spread(convolution(6, 5, 1)),
-    "3 x 3": lambda: spread(convolution(6, 5, 3)),
+    "1 x 1": lambda: spread(convolution(6, 5, 1)), "3 x 3": lambda: spread(convolution(6, 5, 3)),
     "up by 3 x 3": lambda: spread(upsampling(6, 5, 3)),
     "up by 5 x 5": lambda: spread(upsampling(6, 3, 5)),
     "up by 9 x 9": lambda: spread(upsampling(2, 3, 9)),
-}
+}  # fmt: skip
 each_layer = pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
 
 

@@ -274,8 +274,7 @@ def test_an_answer_of_other_types_is_a_failure_with_its_reason(answer, reason, t
     ("{**about, 'sweep': [['q', float('nan')]]}", "it has NaN"),
     ("{**about, 'sweep': [['q', 1e300]]}", "sweep"), ("{**about, 'sweep': [['', 1.0]]}", "sweep"),
     ("{**about, 'device': 'tpu'}", "'tpu'"), ("{**about, 'weights': [1]}", "got `array`"),
-    ("{**about, 'protocol': 1}", "rdrbench_worker.py"),
-    ("{**about, 'sweep': []}", "sweep"),
+    ("{**about, 'protocol': 1}", "rdrbench_worker.py"), ("{**about, 'sweep': []}", "sweep"),
 ])  # fmt: skip
 def test_a_description_of_other_types_is_a_sentence_before_the_run(changed, reason, tmp_path):
     wrong = "import rdrbench_worker as helper\ndescribe = helper._describe\n"
@@ -315,11 +314,10 @@ CONFUSED = {
     "answer(number, b'1') + answer(number, b'2')": "before",
     "answer(number, b'1') + answer(number + 1, b'2')": "before",
     "answer(1, b'1')": "rdrbench_worker.py",
-    "answer(number, b'1') + b'x' * (number == 1)": "before",
-    "answer(None)": "rdrbench_worker.py",
+    "answer(number, b'1') + b'x' * (number == 1)": "before", "answer(None)": "rdrbench_worker.py",
     "answer(0, text='{}')": "rdrbench_worker.py",
     "answer(0, text='[' * 200_000 + ']' * 200_000)": r"pipe \(",
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("answers", CONFUSED)
@@ -382,9 +380,8 @@ def test_packages_and_where_and_with_what_it_runs_are_in_the_fingerprint(tmp_pat
 def test_files_that_the_script_opens_are_recorded_once_and_decide(tmp_path):
     opens = "[open(each).read() for each in ('w.bin', '/etc/passwd', 'copy_worker.py')]; "
     opens += "open('made', 'w').write('1'); open('made').read(); fault = p"
-    script = SCRIPT.replace("fault = p", opens)
     (tmp_path / "w.bin").write_text("4")
-    file = contender(tmp_path, script)
+    file = contender(tmp_path, SCRIPT.replace("fault = p", opens))
 
     def encode() -> None:
         with closing(Worker(file=str(file))) as codec:

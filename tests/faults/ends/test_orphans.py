@@ -90,19 +90,14 @@ ENDS = {
     "process group hung up": lambda run, mark: os.killpg(run.pid, signal.SIGHUP),
     "driver told to end": lambda run, mark: run.send_signal(signal.SIGTERM),
 }
+CASES = [*((ending, ()) for ending in ENDS), ("process group killed", ("--timeout", "300"))]
 
 
 def nothing_runs(processes, mark):
     return not running(mark) and not any(is_running(process_id) for process_id, _ in processes)
 
 
-@pytest.mark.parametrize(
-    ("ending", "limit"),
-    quick(
-        [*((ending, ()) for ending in ENDS), ("process group killed", ("--timeout", "300"))],
-        ("driver killed", ()),
-    ),
-)
+@pytest.mark.parametrize(("ending", "limit"), quick(CASES, ("driver killed", ())))
 def test_no_program_outlives_its_run(ending, limit, hanging):
     """With a limit, each worker leads a process group of its own."""
     run, mark = hanging(*limit, start_new_session=True)
@@ -129,7 +124,6 @@ def test_a_closed_terminal_ends_the_run_and_its_programs(hanging, tmp_path):
 
 @pytest.mark.slow
 def test_a_run_that_ignores_a_closed_terminal_goes_on(hanging):
-    """As below `nohup`."""
     ignoring = lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)  # noqa: E731
     run, mark = hanging(start_new_session=True, preexec_fn=ignoring)
     os.killpg(run.pid, signal.SIGHUP)

@@ -18,14 +18,11 @@ from support.rows.stable_rows import only_store
 MISBEHAVING = {
     "hangs": "sleep {mark}",
     "hangs and ignores being asked to stop": "trap '' TERM INT HUP; while :; do sleep {mark}; done",
-    "writes nothing": "true",
-    "writes nothing and fails": "echo no such luck >&2; exit 3",
-    "writes an empty stream": ": > $2",
-    "kills itself": "kill -SEGV $$",
-    "removes its own folder": 'rm -rf "$(dirname $2)"',
-    "makes its stream a folder": "mkdir $2",
+    "writes nothing": "true", "writes nothing and fails": "echo no such luck >&2; exit 3",
+    "writes an empty stream": ": > $2", "kills itself": "kill -SEGV $$",
+    "removes its own folder": 'rm -rf "$(dirname $2)"', "makes its stream a folder": "mkdir $2",
     "makes its stream a pipe": "mkfifo $2",
-}
+}  # fmt: skip
 # These end well: what they claim or leave behind does not count.
 HONEST_ENOUGH = {
     "lies about its size": "cp $1 $2; echo encoded to 1 byte, .001 bpp; echo 1 > $2.size",
@@ -36,14 +33,9 @@ HONEST_ENOUGH = {
 
 # 400 MB where the harness reads 1 MiB, and where a stream of 24 x 20 pixels may have 1.06 MB.
 FLOODS = {
-    "prints": (
-        "cp $1 $2; head -c 400000000 /dev/zero",
-        " 1,048,576 "),
-    "complains": (
-        "cp $1 $2; head -c 400000000 /dev/zero >&2; exit 1", "exit code 1; "),
-    "writes": (
-        "head -c 400000000 /dev/zero > $2",
-        " 1,060,096 "),
+    "prints": ("cp $1 $2; head -c 400000000 /dev/zero", " 1,048,576 "),
+    "complains": ("cp $1 $2; head -c 400000000 /dev/zero >&2; exit 1", "exit code 1; "),
+    "writes": ("head -c 400000000 /dev/zero > $2", " 1,060,096 "),
 }  # fmt: skip
 
 

@@ -39,45 +39,35 @@ def table(*rows, header="bpp,psnr"):
 
 
 CURVES = {
-    "deep.json": "[" * DEEP,
-    "twice.json": '{"bpp": [0.1], "bpp": [0.2], "psnr": [30]}',
-    "empty-lists.json": '{"results": {"bpp": [], "psnr": []}}',
-    "empty-list.json": "[]",
+    "deep.json": "[" * DEEP, "twice.json": '{"bpp": [0.1], "bpp": [0.2], "psnr": [30]}',
+    "empty-lists.json": '{"results": {"bpp": [], "psnr": []}}', "empty-list.json": "[]",
     "nan.json": '{"results": {"bpp": [NaN], "psnr": [30]}}',
     "huge.json": '{"results": {"bpp": [1e999], "psnr": [30]}}',
     "lists-of-lists.json": '{"results": {"bpp": [[1]], "psnr": [{}]}}',
     "forged.json": '{"name": "x\\nyes      Are the bits real? all",'
                    ' "results": {"bpp": [1, 2], "psnr": [1, 2]}}',
-    "empty.csv": "",
-    "header.csv": "bpp,psnr\n",
-    "cell.csv": table((0.1, LONG)),
-    "null.csv": "bpp,psnr\n0.1,\0\n",
-    "no-text.csv": b"\xff\xfe\x00",
+    "empty.csv": "", "header.csv": "bpp,psnr\n", "cell.csv": table((0.1, LONG)),
+    "null.csv": "bpp,psnr\n0.1,\0\n", "no-text.csv": b"\xff\xfe\x00",
     "twice.csv": table(*((*p, p[1]) for p in POINTS), header="bpp,psnr,psnr"),
     "infinite.csv": table((0.1, "inf")),
     "psnr.csv": table(*((bpp, f"1e30{n}") for n, (bpp, _) in enumerate(POINTS, 5))),
     "ms-ssim.csv": table(*((b, v) for (b, _), v in zip(POINTS, (-400000, 2, 3, 4), strict=True)),
                          header="bpp,ms_ssim"),
-    "columns.csv": ",".join(map(str, range(50_000))),
-    "wide.md": "|" * 100_000,
+    "columns.csv": ",".join(map(str, range(50_000))), "wide.md": "|" * 100_000,
 }  # fmt: skip
 OF_CURVES = {
-    "bd": ("bd", "{}", "sound.csv"),
-    "bd, second": ("bd", "sound.csv", "{}"),
+    "bd": ("bd", "{}", "sound.csv"), "bd, second": ("bd", "sound.csv", "{}"),
     "explain": ("explain", "{}", "--against", "jpeg", "--dataset", "photos"),
     "published add": ("published", "add", "{}", "--system", "X", "--dataset", "photos"),
     "published compare": ("published", "compare", "{}", "--dataset", "photos"),
     "review": ("review", "{}", "--out", "out"),
     "report": ("report", "--dataset", "photos", "--out", "out", "--published", "{}"),
-}
+}  # fmt: skip
 TOMLS = {
-    "deep": "a = " + "[" * DEEP,
-    "dotted": "a" + ".a" * 30_000 + " = 1",
-    "twice": "name = 'a'\nname = 'b'",
-    "no text": b"\xff",
-    "empty": "",
+    "deep": "a = " + "[" * DEEP, "dotted": "a" + ".a" * 30_000 + " = 1",
+    "twice": "name = 'a'\nname = 'b'", "no text": b"\xff", "empty": "",
     "infinite": "name = 'x'\nscript = 'x.py'\ntimeout_seconds = inf",
-}
+}  # fmt: skip
 OF_TOMLS = {
     "worker check": ("worker", "check", "{}"),
     "worker setup": ("worker", "setup", "{}"),
@@ -160,13 +150,12 @@ def zip_bytes(name, text):
 
 
 PACKS = {
-    "text.tar": lambda path: tar_of(path, {"rows.parquet": LONG.encode()}),
-    "folders.tar": deep_tar,
+    "text.tar": lambda path: tar_of(path, {"rows.parquet": LONG.encode()}), "folders.tar": deep_tar,
     "cut.zip": zip_bytes("a.csv", "bpp,psnr\n" * 99)[:60],
     "damaged.zip": zip_bytes("a.csv", table(*POINTS)).replace(b"bpp", b"bbb"),
     "deep.zip": zip_bytes("d/" * 1500 + "a.csv", table(*POINTS)),
     "outside.zip": zip_bytes("../../a.csv", table(*POINTS)),
-}
+}  # fmt: skip
 
 
 def attack(words, file=""):

@@ -100,17 +100,13 @@ IN_DATASET = {
     "run": tuple(word.replace("quality=10,", "quality=10,20,") for word in READS["run"]),
     "run --verify": (*READS["run"], "--verify"),
     "rescore": tuple(word.replace("psnr", "psnr,psnr_y") for word in READS["rescore"]),
-    "report": here("report"),
-    "merge": ("merge", "theirs", "--into", "results"),
-}
+    "report": here("report"), "merge": ("merge", "theirs", "--into", "results"),
+}  # fmt: skip
 ADD = ("published", "add", "mine.csv", "--system", "Mine", "--reference", "10.1000/182", *RESULTS)
 IN_RESULTS = {
-    "baseline save": READS["baseline save"],
-    "figures rd": here("figures rd"),
-    "figures crdr": here("figures crdr"),
-    "published add": ADD,
-    "merge": IN_DATASET["merge"],
-}
+    "baseline save": READS["baseline save"], "figures rd": here("figures rd"),
+    "figures crdr": here("figures crdr"), "published add": ADD, "merge": IN_DATASET["merge"],
+}  # fmt: skip
 
 
 def contents(folder):
@@ -120,12 +116,11 @@ def contents(folder):
 @pytest.mark.parametrize("place", quick([*OF_DATASET, *OF_RESULTS], "baselines"))
 def test_no_verb_writes_or_removes_behind_a_link(place, work, tmp_path):
     """What the link leads to are files of the same names as bench writes."""
-    dataset = work.parent
     assert bench(*READS["report --page"]).returncode == 0
     shutil.copytree("results", "theirs")
     for path in (tmp_path / "theirs").rglob("*.parquet"):
         path.unlink()  # so that a merge has streams and records to add
-    linked = (tmp_path / "results" if place in OF_RESULTS else dataset) / place
+    linked = (tmp_path / "results" if place in OF_RESULTS else work.parent) / place
     linked.mkdir(parents=True, exist_ok=True)
     user_folder = shutil.copytree(linked, tmp_path / "mine")
     for name in ("bd_rate.md", "rd.pdf", "rd.tex", "crops.tex"):

@@ -33,8 +33,7 @@ def measured_files():
     palette, turned = noise(12, 11, 2).quantize(16), Image.Exif()
     turned[0x0112] = 6
     return {
-        "1x1.png": (encode(noise(1, 1, 3)), (1, 1)),
-        "1x77.png": (encode(noise(1, 77, 4)), (1, 77)),
+        "1x1.png": (encode(noise(1, 1, 3)), (1, 1)), "1x77.png": (encode(noise(1, 77, 4)), (1, 77)),
         "77x1.png": (encode(noise(77, 1, 5)), (77, 1)),
         "wide.png": (encode(noise(8193, 2, 6)), (8193, 2)),
         "tall.png": (encode(noise(2, 8193, 6)), (2, 8193)),
@@ -49,7 +48,7 @@ def measured_files():
         "new\nline.png": (encode(noise(18, 17, 14)), (18, 17)),
         "ünï 結果 'quoted', with: comma.png": (encode(noise(19, 18, 15)), (19, 18)),
         "-dash.png": (encode(noise(20, 19, 16)), (20, 19)),
-    }
+    }  # fmt: skip
 
 
 def refused_files():

@@ -24,10 +24,9 @@ CODE = {
         "command",
         rf"decode=sh -c 'touch {SHOT}' {{in}} {{out}}:encode=cp {{in}} {{out}}:values=1",
     ),
-    "file": ("./stranger.py:Codec", ""),
-    "worker": ("worker", "file=stranger.toml:name=Stranger"),
+    "file": ("./stranger.py:Codec", ""), "worker": ("worker", "file=stranger.toml:name=Stranger"),
     "base": ("dirac", r"base=./stranger.py\:Codec"),
-}
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -79,12 +78,11 @@ def test_no_verb_runs_what_rows_name_and_the_variant_that_is_left_is_named(work,
         ("audit", "rows", "mine", "--dataset", "photos"),
     ]
     silent = [
-        VERIFY,
-        ("figures", "paper", "--results", "mine", "--only", "crops"),
+        VERIFY, ("figures", "paper", "--results", "mine", "--only", "crops"),
         ("audit", "decode", "mine", "--codecs", bare),
         ("check", "--codec", bare, "--against", "mine", "--results", "new", "--dataset", "photos"),
         ("merge", "mine", "--into", "other"),
-    ]
+    ]  # fmt: skip
     for words in (*reporting_words, *silent):
         result = bench(*words)
         assert "Traceback" not in result.stderr, (words, result.stderr)

@@ -52,9 +52,8 @@ def sources_in(folder: Path) -> list[Source]:
 def cell_of(codec: str, value: float, name: str = "quality", pixels: int = 12, **changes) -> Cell:
     """Return the cell of a codec's setting and an image that no file has, another in each call."""
     source = Source(ImageFile("a.png", Path("a.png")), uuid4().hex, pixels, 1, False)
-    info = replace(INFO, **changes)
     spec = CodecSpec.parse(*codec.partition(":")[::2])
-    return Cell(spec, info, Setting(name, value), "d", source)
+    return Cell(spec, replace(INFO, **changes), Setting(name, value), "d", source)
 
 
 def cells(spec: str, sources: list[Source]) -> list[Cell]:

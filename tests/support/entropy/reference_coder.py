@@ -36,9 +36,8 @@ class Reference:
 
     def piece(self, tables: list[Table], indices: list[int]) -> list[int]:
         symbols = [0] * len(indices)
-        order = sorted(range(len(indices)), key=lambda i: (indices[i], i))
         escaped = []
-        for i in order:
+        for i in sorted(range(len(indices)), key=lambda i: (indices[i], i)):
             first, frequencies = tables[indices[i]]
             entry = self.one(frequencies)
             symbols[i] = first + entry

@@ -64,6 +64,5 @@ def bomb(path, zeros=0):
 
 def png(rows_there, height=20, width=16, mode="RGB"):
     """Return a PNG that announces `height` rows and whose data hold the first `rows_there`."""
-    colours = {"RGB": 2, "L": 0}[mode]
     line = b"\0" + b"\x7f" * width * (3 if mode == "RGB" else 1)
-    return image_files.png(width, height, 8, colours, line * rows_there)
+    return image_files.png(width, height, 8, {"RGB": 2, "L": 0}[mode], line * rows_there)

@@ -236,12 +236,10 @@ def _index(index: Any) -> Any:
 
 # Methods of a tensor on the GPU that C++ cannot do with what it takes it for.
 INSTEAD = {
-    Tensor.numpy: _refused,
-    Tensor.__array__: _refused,
-    Tensor.cuda: lambda tensor, *_, **__: tensor,
-    Tensor.new_tensor: _new_tensor,
+    Tensor.numpy: _refused, Tensor.__array__: _refused,
+    Tensor.cuda: lambda tensor, *_, **__: tensor, Tensor.new_tensor: _new_tensor,
     Tensor.tolist: lambda tensor: tensor.to("cpu").tolist(),
-}
+}  # fmt: skip
 # They would make nothing of the values on the device inside.
 MAKERS = (torch.tensor, torch.as_tensor, torch.asarray)
 

@@ -26,8 +26,7 @@ def write_checkpoint(path: Path, sizes: CrdrSizes = TINY, *, steps: int = 0) -> 
     """Write a checkpoint as `bench checkpoint import` does from the authors' file; untrained."""
     source = path.with_name("crdr.pth.tar")
     torch.save({"comp_model": authors_state(sizes)}, source)
-    images = [noise(128, 128, seed) for seed in (1, 2)]
     facts = {"sizes": sizes, "steps": steps, "training_data": "nothing"}
-    card = import_checkpoint(source, path, images, **facts)
+    card = import_checkpoint(source, path, [noise(128, 128, seed) for seed in (1, 2)], **facts)
     source.unlink()
     return card

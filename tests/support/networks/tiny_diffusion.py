@@ -24,9 +24,8 @@ def drawing_network(method: str, base: str) -> DiffusionNetwork:
     values = tuple(float(entry.value) for entry in sweep)
     measured = {"base": codec.spec.text, "base_fingerprint": codec.fingerprint}
     measured |= {"setting": sweep[0].name, "settings": values}
-    config = replace(architecture.sizes["tiny"], **measured)
     torch.manual_seed(3)
-    network = architecture.build(config)
+    network = architecture.build(replace(architecture.sizes["tiny"], **measured))
     crops = [make_images(noise(64, 64, seed), torch.device("cpu")) for seed in (1, 2)]
     network.initialise(torch.cat(crops), ())
     for parameter in network.parameters():

@@ -18,10 +18,9 @@ def row(codec: str, quality: float, image: str, **columns: Any) -> dict[str, Any
     """Return the row of a finished cell; numbers follow from setting and image unless given."""
     metrics = {
         "psnr_db": 20 + quality / 5 + len(image) / 7,
-        "psnr_y_db": 21 + quality / 5 + len(image) / 7,
-        "ms_ssim": 1 - 1 / (2 + quality),
+        "psnr_y_db": 21 + quality / 5 + len(image) / 7, "ms_ssim": 1 - 1 / (2 + quality),
         "lpips_alex": 1 / (2 + quality),
-    }
+    }  # fmt: skip
     ids = {f"{name}_protocol": PROTOCOLS[name] for name in metrics}
     num_bytes = columns.get("num_bytes", int(20 * quality + 10 * len(image)))
     filled = {

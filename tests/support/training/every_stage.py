@@ -21,15 +21,13 @@ STAGES = {
         "crdr",
         {"lambdas": LAMBDAS, "gan_per_beta": 0.01, "discriminator_channels": [4, 4, 4, 4]},
     ),
-    "elic": ("elic", {**ONE, "noisy_contexts": True}),
-    "ivr": ("ivr", {}),
+    "elic": ("elic", {**ONE, "noisy_contexts": True}), "ivr": ("ivr", {}),
     "hific": ("hific", {**ONE, **GAN, "target_bpp": 0.1, "lpips": 0, "gan": 0.15}),
     "multirealism": ("multirealism", {**ONE, **GAN, "gan_per_beta": 0.2, "balanced": True}),
     "pqmim_autoencoder": ("pqmim", {**ONE, **GAN, "gan": 0.15}),
-    "pqmim_transformer": ("pqmim", {**ONE, "clip_norm": 1.0}),
-    "dirac": ("dirac", {}),
+    "pqmim_transformer": ("pqmim", {**ONE, "clip_norm": 1.0}), "dirac": ("dirac", {}),
     "hfd": ("hfd", {}),
-}
+}  # fmt: skip
 
 
 def recipe_for(method: str, kind: str, fields: dict[str, Any]) -> Recipe:

@@ -57,11 +57,10 @@ def test_wrappers_prefixes_and_both_spellings_give_the_same_network(tmp_path, st
     for content in (
         {"comp_model": state, "iteration": 7},
         {"comp_model": {f"module.{key}": value for key, value in state.items()}},
-        {"state_dict": old},
-        old,
+        {"state_dict": old}, old,
         {key: value for key, value in state.items() if key not in DERIVED_SHAPES},
         {key: value.double() for key, value in state.items()},
-    ):
+    ):  # fmt: skip
         torch.testing.assert_close(imported(tmp_path, content), plain, rtol=0, atol=0)
     network = CRDRNetwork(SHRUNKEN)
     network.load_state_dict(plain)

@@ -179,13 +179,9 @@ def test_the_conditioning_begins_as_the_authors_draw_it():
 
 def test_full_has_the_published_parameters_in_every_part_and_others_stay_within_their_limits():
     assert {name: cost.parameters for name, cost in costs("crdr", FULL).items()} == {
-        "analysis": 7_357_632,
-        "synthesis": 13_378_115,
-        "hyper_analysis": 4_199_168,
-        "hyper_synthesis": 5_776_896,
-        "prior": 11_712,
-        "context": 96_989_440,
-    }
+        "analysis": 7_357_632, "synthesis": 13_378_115, "hyper_analysis": 4_199_168,
+        "hyper_synthesis": 5_776_896, "prior": 11_712, "context": 96_989_440,
+    }  # fmt: skip
     parameters = {n: sum(c.parameters for c in costs("crdr", s).values()) for n, s in NAMED.items()}
     assert 8e6 <= parameters["small"] <= 12e6
     assert parameters["micro"] <= 1e6

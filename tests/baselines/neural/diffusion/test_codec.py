@@ -59,9 +59,8 @@ def test_the_bits_are_the_bases_and_a_drawing_repeats_unless_its_seed_is_another
 
 
 def test_more_steps_draw_more_than_one():
-    pixels = noise(48, 48)
     single_step, many = load("dirac:steps=1"), load("dirac:steps=8")
-    data = single_step.encode(pixels, single_step.sweep[0])
+    data = single_step.encode(noise(48, 48), single_step.sweep[0])
     assert not np.array_equal(single_step.decode(data), many.decode(data))
     assert single_step.describe().tuned_for == "PSNR"
     assert many.describe().tuned_for == "perceptual quality"

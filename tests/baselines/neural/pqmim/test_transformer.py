@@ -22,12 +22,10 @@ def test_the_stages_are_the_published_figures_rule():
     """Disjoint and complete by construction: each place has the one stage that a rule gives."""
     for (row, column), stage in np.ndenumerate(token_stages(TINY, 5, 11).numpy()):
         rules = (
-            row % 4 == column % 4 == 0,
-            row % 4 == column % 4 == 2,
-            row % 2 == column % 2 == 0 and (row + column) % 4 == 2,
-            row % 2 == column % 2 == 1,
+            row % 4 == column % 4 == 0, row % 4 == column % 4 == 2,
+            row % 2 == column % 2 == 0 and (row + column) % 4 == 2, row % 2 == column % 2 == 1,
             (row + column) % 2 == 1,
-        )
+        )  # fmt: skip
         assert [stage == number for number in range(TINY.stages)] == [*rules]
 
 

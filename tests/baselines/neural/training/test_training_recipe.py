@@ -80,10 +80,8 @@ def added(line):
 
 DISORDER = "decay_at = 0.5\nfurther_falls = [[0.4, 0.1]]"
 MALFORMED = {
-    "no toml": ("sizes = ", "not TOML"),
-    "nothing": ("", "[[stage]]"),
-    "no sizes": (WHOLE_STAGE, "sizes is ''"),
-    "no stages": (HEAD, "[[stage]]"),
+    "no toml": ("sizes = ", "not TOML"), "nothing": ("", "[[stage]]"),
+    "no sizes": (WHOLE_STAGE, "sizes is ''"), "no stages": (HEAD, "[[stage]]"),
     "stage as a table": (replaced("[[stage]]", "[stage]"), "[[stage]]"),
     "unknown size": (replaced('"tiny"', '"huge"'), "sizes is 'huge'"),
     "unknown field": ("speed = 3\n" + HEAD + WHOLE_STAGE, "no field 'speed'"),
@@ -110,7 +108,7 @@ MALFORMED = {
     "one channel": (added("discriminator_channels = [4]"), "discriminator_channels"),
     "falls of a line": (added('decay = "linear"\nfurther_falls = [[1.0, 0.1]]'), "further_falls"),
     "falls out of order": (replaced("decay_at = 1", DISORDER), "further_falls"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("fault", MALFORMED)
