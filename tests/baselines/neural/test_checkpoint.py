@@ -223,7 +223,6 @@ def test_a_packed_checkpoint_is_the_one_that_was_packed_and_refused_if_damaged(p
 
 @pytest.mark.parametrize("shape", [(6, 5), (4, 6, 5), (6, 5, 3, 3)])
 def test_weak_rows_and_columns_keep_as_many_bits_as_strong_ones(shape):
-    """Weights of equal magnitude, times powers of ten by row and by column, come back exactly."""
     generator = np.random.default_rng(1)
     signs = generator.choice([-1.0, 1.0], size=shape)
     kernel = len(shape) - 2 if len(shape) == 4 else 0

@@ -19,7 +19,6 @@ from support.processes import ran
 
 
 def test_the_stages_are_the_published_figures_rule():
-    """Disjoint and complete by construction: each place has the one stage that a rule gives."""
     for (row, column), stage in np.ndenumerate(token_stages(TINY, 5, 11).numpy()):
         rules = (
             row % 4 == column % 4 == 0, row % 4 == column % 4 == 2,

@@ -117,12 +117,10 @@ for setting in sys.argv[1:]:
 
 def test_float32_is_full_whatever_the_user_has_set_and_the_setting_stays():
     in_a_process(
-        OTHER_SETTINGS,
-        "backends.fp32_precision = 'tf32'",
-        "backends.cuda.matmul.fp32_precision = 'tf32'",
-        "backends.cudnn.allow_tf32 = False",
+        OTHER_SETTINGS, "backends.fp32_precision = 'tf32'",
+        "backends.cuda.matmul.fp32_precision = 'tf32'", "backends.cudnn.allow_tf32 = False",
         "torch.set_float32_matmul_precision('high')",
-    )
+    )  # fmt: skip
 
 
 def test_deterministic_kernels_are_asked_for_and_one_that_lacks_is_one_sentence(tmp_path):
