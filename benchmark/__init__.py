@@ -1,15 +1,8 @@
 """The harness: encodes images with any codec, decodes the streams, scores, stores, draws."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from benchmark.api.codec import decoded, open_codec, run
-    from benchmark.api.rows import load, missing
-    from benchmark.api.tables import bd_rate, match, plot, rank, summary, tradeoff
-    from benchmark.datasets.dataset import open_dataset
-    from benchmark.datasets.image import read_image
-    from benchmark.metrics.maps import error_map
+from itertools import chain
+from typing import Any
 
 # Names in `benchmark`, by module; strings, so that importing `benchmark` imports no other module
 INTERFACE = {
@@ -20,10 +13,7 @@ INTERFACE = {
     "benchmark.metrics.maps": ("error_map",),
     "benchmark.api.tables": ("bd_rate", "match", "plot", "rank", "summary", "tradeoff"),
 }
-__all__ = [
-    "bd_rate", "decoded", "error_map", "load", "match", "missing", "open_codec", "open_dataset",
-    "plot", "rank", "read_image", "run", "summary", "tradeoff",
-]  # fmt: skip
+__all__ = list(chain(*INTERFACE.values()))
 
 
 def __dir__() -> list[str]:
