@@ -11,14 +11,11 @@ import sys
 from pathlib import Path
 from types import FunctionType
 
-ROOT = Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT)]
+import benchmark
+from benchmark.api.rows import Rows
+from benchmark.option import declaration, kind_of
 
-import benchmark  # noqa: E402
-from benchmark.api.rows import Rows  # noqa: E402
-from benchmark.option import declaration, kind_of  # noqa: E402
-
-STUB = ROOT / "benchmark" / "__init__.pyi"
+STUB = Path(benchmark.__file__).with_suffix(".pyi")
 HEAD = """\
 # Written by tools/signatures.py
 from collections.abc import Collection, Sequence

@@ -63,7 +63,6 @@ def make_function(question: Callable[..., Answer]) -> Callable[..., DataFrame]:
     function = flatten(question)
     signature = inspect.signature(function)
     source, *others = signature.parameters.values()
-    parameters = [source.replace(annotation=Rows), *others]
 
     @wraps(question)
     def call(*args: Any, **options: Any) -> DataFrame:
@@ -80,8 +79,8 @@ def make_function(question: Callable[..., Answer]) -> Callable[..., DataFrame]:
         return frame
 
     call.__doc__ = _python_docstring(function)
-    call.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        parameters, return_annotation=DataFrame
+    call.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[source.replace(annotation=Rows), *others], return_annotation=DataFrame
     )
     return call
 

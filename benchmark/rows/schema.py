@@ -224,7 +224,7 @@ def read_footer(content: bytes) -> Footer:
     return _parse_footer(content[start:-TAIL_BYTES])
 
 
-@lru_cache(maxsize=256)  # a verb reads most shards several times, and few have other footers
+@lru_cache(maxsize=256)  # a verb reads most shards several times
 def _parse_footer(data: bytes) -> Footer:
     try:
         fields, _ = _parse_struct(data, 0)
