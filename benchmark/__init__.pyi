@@ -14,18 +14,18 @@ from benchmark.measure.record import Outcome, ProgressFactory
 from benchmark.metrics.maps import error_map
 
 __all__ = [
-    "open_dataset",
-    "read_image",
-    "decoded",
-    "open_codec",
-    "run",
-    "load",
-    "missing",
-    "error_map",
     "bd_rate",
+    "decoded",
+    "error_map",
+    "load",
     "match",
+    "missing",
+    "open_codec",
+    "open_dataset",
     "plot",
     "rank",
+    "read_image",
+    "run",
     "summary",
     "tradeoff",
 ]

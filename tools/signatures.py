@@ -82,7 +82,7 @@ def stub() -> str:
             else:
                 imports.append(f"from {module} import {name}\n")
     text = "".join([HEAD, *imports, f"__all__ = {benchmark.__all__}\n", ALIASES, *functions])
-    for words in ("check --fix --select I", "format"):
+    for words in ("check --fix-only", "format"):
         command = [sys.executable, "-m", "ruff", *words.split(), "--stdin-filename", STUB, "-"]
         text = subprocess.run(
             command, input=text, capture_output=True, text=True, check=True
