@@ -64,7 +64,7 @@ class WheelCodec:
             version=f"{release}, imagecodecs {imagecodecs.__version__}",
             command=self.command,
             licence=self.licence,
-            fingerprint=files_sha256(self.files()),
+            fingerprint=files_sha256(self.compiled_files()),
             timed=self.timed,
             chroma=self.chroma,
             tuned_for=self.tuned_for,
@@ -77,7 +77,7 @@ class WheelCodec:
         pixels: Pixels = getattr(imagecodecs, f"{self.extension}_decode")(data, **self.decode_args)
         return pixels
 
-    def files(self) -> list[Path]:
+    def compiled_files(self) -> list[Path]:
         """Return the compiled files of the extension and of its libraries."""
         folder = package_folder("imagecodecs")
         library_folder = folder.parent / "imagecodecs.libs"
@@ -211,7 +211,7 @@ class JPEG2000(WheelCodec):
             command="PIL.Image.save(format='JPEG2000', no_jp2=True, quality_mode='rates', "
             "quality_layers=[{ratio}], irreversible=True, mct=1, num_resolutions=6): "
             "opj_compress -r {ratio} -I, comment removed",
-            fingerprint=files_sha256([*pillow_files("libopenjp2"), *self.files()]),
+            fingerprint=files_sha256([*pillow_files("libopenjp2"), *self.compiled_files()]),
             revision=2,
         )
 

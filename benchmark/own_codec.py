@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache
 from numbers import Real
 from pathlib import Path
@@ -39,14 +40,11 @@ def default_description(name: str, codec: Any) -> CodecInfo:
 
     Its fingerprint is the sha256 of the class's file and `files`; the codec's attributes override.
     """
-    file_digest = digest = plugins.digest_of(name)
-    if file_digests := [_file_digest(Path(file)) for file in getattr(codec, "files", ())]:
-        digest = hashlib.sha256("".join([file_digest, *file_digests]).encode()).hexdigest()
-    plugin = plugins.installed().get(name)
+    file_digest, digest = plugins.digest_of(name), _code_digest(name, codec)
     setting = codec.sweep[0].name
     attributes = {field: getattr(codec, field, None) for field in ATTRIBUTES}
     facts: dict[str, Any] = {
-        "version": plugin.package if plugin else f"{plugins.file_of(name).name} {digest[:8]}",
+        "version": _code_version(name, digest),
         "command": f"{type(codec).__name__}.encode(pixels, {setting}={{{setting}}})",
         "licence": "NOASSERTION",
         "fingerprint": digest,
@@ -60,9 +58,42 @@ def default_description(name: str, codec: Any) -> CodecInfo:
     return CodecInfo(**facts, parts=tuple(setting_digests))
 
 
+def _inherits_description(codec: Any) -> bool:
+    """Return whether `describe` is another module's, which does not know the file of the codec."""
+    author_class = next(base for base in type(codec).__mro__ if "describe" in vars(base))
+    return author_class.__module__ != type(codec).__module__
+
+
+def _add_code(name: str, codec: Any, info: CodecInfo) -> CodecInfo:
+    """Return an inherited description with the user's code in its version and fingerprint."""
+    digest = _code_digest(name, codec)
+    return replace(
+        info,
+        version=f"{_code_version(name, digest)}, {info.version}",
+        fingerprint=hashlib.sha256(f"{digest}{info.fingerprint}".encode()).hexdigest(),
+        parts=tuple((setting, f"{digest} {part}") for setting, part in info.parts),
+    )
+
+
+def _code_digest(name: str, codec: Any) -> str:
+    """Return the sha256 of the class's file, or of it and of its `files`."""
+    digest = plugins.digest_of(name)
+    if file_digests := [_file_digest(Path(file)) for file in getattr(codec, "files", ())]:
+        digest = hashlib.sha256("".join([digest, *file_digests]).encode()).hexdigest()
+    return digest
+
+
+def _code_version(name: str, digest: str) -> str:
+    plugin = plugins.installed().get(name)
+    return plugin.package if plugin else f"{plugins.file_of(name).name} {digest[:8]}"
+
+
 @plugins.printing_to_stderr()
 def checked_description(name: str, codec: Any) -> CodecInfo:
-    """Return the description of a user's codec; `UsageError` if it breaks the contract."""
+    """Return the description of a user's codec; `UsageError` if it breaks the contract.
+
+    To a `describe` of a base class of another module, the user's file is added.
+    """
     title: object = getattr(codec, "name", None)
     if not isinstance(title, str) or not title:
         raise _contract_error(name, f"`name` must be a string, not {title!r}")
@@ -99,7 +130,7 @@ def checked_description(name: str, codec: Any) -> CodecInfo:
             raise _contract_error(
                 name, f"`describe` returns {field}={fact!r}, but it must be {allowed_text}"
             )
-    return info
+    return _add_code(name, codec, info) if _inherits_description(codec) else info
 
 
 def _contract_error(name: str, problem: str) -> UsageError:

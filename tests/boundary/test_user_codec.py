@@ -154,3 +154,19 @@ def test_files_of_a_codec_are_in_its_fingerprint_and_its_attributes_in_its_facts
     path.write_text(HEAD + MINIMAL.replace("class Least:\n", class_head))
     info = _describe_file(path)
     assert (info.licence, info.version, info.device) == ("MIT", "2", "cuda")
+
+
+@pytest.mark.parametrize("base", ["baselines.jpeg:JPEG", "baselines.raster:WebP"])
+def test_a_subclass_of_a_codec_of_the_project_is_another_build_after_each_edit(tmp_path, base):
+    path, (module, name) = tmp_path / "mine.py", base.split(":")
+    fingerprints, versions = set(), set()
+    for number in (1, 2, 3):
+        text = f"from {module} import {name}\n\n\nclass Least({name}):\n    method = {number}\n"
+        path.write_text(text)
+        info = _describe_file(path)
+        fingerprints.add(info.fingerprint)
+        versions.add(info.version)
+    original = load_codec(parse_codec(name.lower())).describe()
+    assert len(fingerprints - {original.fingerprint}) == len(versions) == 3
+    assert all(version.endswith(original.version) for version in versions)
+    assert info.command == original.command
