@@ -67,14 +67,15 @@ def record(arguments: list[str]) -> int:
     settings = folder / "settings.ini"
     settings.write_text(SETTINGS.replace("{folder}", str(folder)))
     options = ["-q", "-m", "not slow", "-p", "no:cacheprovider", "-p", "tools.affected"]
-    environment = {name: value for name, value in os.environ.items() if name != CONTEXT}
+    inherited = {CONTEXT, "COVERAGE_FILE"}  # would replace the context and the data file
+    environment = {name: value for name, value in os.environ.items() if name not in inherited}
     process = subprocess.run(
         [sys.executable, "-m", "pytest", *options, *arguments],
         cwd=ROOT,
         env=environment | {"COVERAGE_PROCESS_START": str(settings)},
         check=False,
     )
-    combined_data = coverage.Coverage(config_file=str(settings))
+    combined_data = coverage.Coverage(str(folder / "coverage"), config_file=str(settings))
     combined_data.combine([str(folder)], strict=True)
     data, tests = combined_data.get_data(), dict[str, dict[str, list[int]]]()
     for path in data.measured_files():
