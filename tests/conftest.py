@@ -80,7 +80,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def cache_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Return folders to make, one after another.
+    """Return paths of folders, one after another.
 
     pytest numbers those that it makes by listing all that are there: time that grows with the
     square of the number of tests (docs/experiments).
@@ -89,23 +89,16 @@ def cache_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     return (folder / str(number) for number in count())
 
 
-@pytest.fixture
-def known_files(own_environment: None, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Let a test share digests of files with others that ask for it: some take seconds."""
-    base, cache = tmp_path_factory.getbasetemp(), Path(os.environ["XDG_CACHE_HOME"]) / "rdrbench"
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    cache.mkdir()
-    (cache / "digests.sqlite").symlink_to(shared / "digests.sqlite")
-
-
 @pytest.fixture(autouse=True)
 def own_environment(cache_folders: Iterator[Path]) -> Iterator[None]:
     """Keep tests from the caches, weights and datasets of the user, and from each other's options.
 
-    Options such as --weights-dir are settings of the present context.
+    Options such as --weights-dir are settings of the present context. Tests of a process share
+    digests of files: those of all bundled networks take seconds.
     """
     cache = next(cache_folders)
-    cache.mkdir()
+    (cache / "rdrbench").mkdir(parents=True)
+    (cache / "rdrbench" / "digests.sqlite").symlink_to(cache.parent / "digests.sqlite")
     with patch.dict(os.environ, {"XDG_CACHE_HOME": str(cache)}):
         for variable in ("BENCH_WEIGHTS", "BENCH_DATA", "TORCH_HOME"):
             os.environ.pop(variable, None)

@@ -7,6 +7,7 @@ in a metric, with protocol ids (docs/protocol.md), source and commit, origin, an
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from itertools import count, groupby
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -30,6 +31,7 @@ from benchmark.published.points import (
 )
 from benchmark.spec import split_names
 from benchmark.system.atomic import require_inside, write_files
+from benchmark.system.digest import file_state
 from benchmark.system.machine import BUNDLED
 from benchmark.system.text import group_by_key, listed, read_json
 
@@ -112,12 +114,17 @@ def _compact_json(value: Any) -> str:
 
 
 def read_paper(path: Path) -> Paper:
-    """Read a paper's file; raise `StoreError` with the position of the error."""
+    """Read a paper's file, if it changed; raise `StoreError` with the position of the error."""
     try:
-        paper = read_json(path, Paper)
-        tuple(paper.published())
+        return _parse_paper(path, file_state(path))
     except (OSError, ValueError, StoreError) as error:
         raise StoreError(f"{path} cannot be read: {getattr(error, 'strerror', error)}") from error
+
+
+@cache
+def _parse_paper(path: Path, _state: str) -> Paper:
+    paper = read_json(path, Paper)
+    tuple(paper.published())  # every point is valid
     return paper
 
 

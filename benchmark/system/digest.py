@@ -88,7 +88,7 @@ class FileMemory:
 
     def value(self, path: Path, quantity: str, compute: Callable[[], Any]) -> Any:
         """Return `compute()`, or its stored result for this quantity if the file is unchanged."""
-        state = _file_state(path)
+        state = file_state(path)
         key = f"{quantity} {name_text(os.path.realpath(path))} {state}"
         with self._lock:
             text = self._stored_text(key)
@@ -96,7 +96,7 @@ class FileMemory:
             with suppress(BadFile), parsing("JSON"):
                 return json.loads(text)
         value = compute()
-        if _file_state(path) == state:
+        if file_state(path) == state:
             with self._lock:
                 self._new_values[key] = json.dumps(value)
                 if len(self._new_values) >= WRITE_BATCH:
@@ -135,7 +135,8 @@ def cached_value(path: Path, quantity: str, compute: Callable[[], Any]) -> Any:
         return memory.value(path, quantity, compute)
 
 
-def _file_state(path: Path) -> str:
+def file_state(path: Path) -> str:
+    """Return a text that changes with a file: its size, times, inode and device."""
     file = path.stat()
     return f"{file.st_size} {file.st_mtime_ns} {file.st_ctime_ns} {file.st_ino} {file.st_dev}"
 

@@ -61,7 +61,6 @@ def test_a_broken_codec_is_reported_and_the_others_are_examined(monkeypatch):
     assert "no_such_wheel" in codecs["webp"]["what"]
 
 
-@pytest.mark.usefixtures("known_files")
 def test_the_list_has_a_title_for_each_name_and_what_it_lacks(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.delenv("BENCH_WEIGHTS", raising=False)

@@ -82,7 +82,6 @@ def bench(tmp_path_factory, photo):
     return run
 
 
-@pytest.mark.usefixtures("known_files")
 def test_plugins_are_listed_with_their_package_and_what_is_broken(bench):
     groups = json.loads(bench("list", "--json"))
     listed = {group["kind"]: {r["name"]: r for r in group["records"]} for group in groups}
