@@ -11,7 +11,6 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from benchmark import plugins
 from benchmark.codec import CodecInfo, Setting, device_kind
 from benchmark.errors import FOREIGN_ERRORS, BenchError, UsageError
-from benchmark.system.digest import file_state
 
 METHODS = ("encode", "decode")
 ATTRIBUTES = ("version", "licence", "caveat", "chroma", "tuned_for")  # copied if they are strings
@@ -139,10 +138,11 @@ def _contract_error(name: str, problem: str) -> UsageError:
 
 
 def _file_digest(path: Path) -> str:
-    return _digest_of_state(path, file_state(path))
+    status = path.stat()
+    return _digest_of_state(path, status.st_size, status.st_mtime_ns)
 
 
 @cache
-def _digest_of_state(path: Path, _state: str) -> str:
+def _digest_of_state(path: Path, size_bytes: int, changed_ns: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
