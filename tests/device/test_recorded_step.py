@@ -11,7 +11,6 @@ import torch
 from baselines.neural.training import trainer
 from baselines.neural.training.gan import Adversary
 from baselines.neural.training.objective import Setup
-from baselines.neural.training.optimisers import WARM_UP_STEPS
 from baselines.neural.training.photographs import CropSampler, CropStream, readers
 from baselines.neural.training.trainer import Learner
 from support.networks.drawn_alexnet import drawn_alexnet, use_alexnet
@@ -19,7 +18,6 @@ from support.training import fixtures
 
 pytestmark = pytest.mark.device
 
-STEPS = WARM_UP_STEPS + 2  # the last is a replay
 MIXED = {
     "steps": 9, "batch": 4, "mixed_levels": True, "balanced": True, "warm_up_steps": 9,
     "reduced_share": 0.5, "prior_rate_factor": 5.0,
@@ -37,7 +35,7 @@ def without_a_graph(gpu, recipe):
     return learner_on("cuda" if gpu.real else "cpu", recipe, graph=False)
 
 
-def numbers_of(learner, steps=STEPS):
+def numbers_of(learner, steps):
     updates = [learner.update() for _ in range(steps)]  # read later, as a run's reports are
     return [update.numbers for update in updates]
 
@@ -54,14 +52,15 @@ GAN = {
 TARGETS = {"lambda_below": 0.02, "targets_bpp": [0.1, 0.2, 0.4, 0.8, 1.6]}
 
 
-@pytest.mark.parametrize(("stage", "steps", "settings"), [
-    (MIXED, STEPS, {"ema": 0.9}), ({"steps": 9, "lpips": 1.0, **TARGETS}, STEPS, {}),
-    ({**GAN, "crop_px": 128}, STEPS + 1, {"seed": 18}),  # the step before the last is of maps
-    ({**GAN, "discriminator": "shared-conditioned"}, STEPS, {}),
-    ({**GAN, "discriminator": "hybrid-backbone-conditioned"}, STEPS, {}),
+@pytest.mark.parametrize(("stage", "settings"), [
+    (MIXED, {"ema": 0.9}), ({"steps": 9, "lpips": 1.0, **TARGETS}, {}),
+    ({**GAN, "crop_px": 128}, {"seed": 10}),  # the last step but one is of maps
+    ({**GAN, "discriminator": "shared-conditioned"}, {}),
+    ({**GAN, "discriminator": "hybrid-backbone-conditioned"}, {}),
 ])  # fmt: skip
-def test_steps_recorded_or_not_are_the_cpu_s(gpu, stage, steps, settings, tmp_path, monkeypatch):
+def test_steps_recorded_or_not_are_the_cpu_s(gpu, stage, settings, tmp_path, monkeypatch):
     use_alexnet(drawn_alexnet(), tmp_path, monkeypatch)
+    steps = gpu.recorded_steps + ("seed" in settings)
     recipe = fixtures.recipe_of({**stage, "float32": True}, **settings)
     expected = numbers_of(without_a_graph(gpu, recipe), steps)
     for graph in (True, False) if stage is MIXED else (True,):
@@ -95,11 +94,12 @@ def test_discriminators_of_all_crops_score_and_move_as_those_of_the_crops_that_n
 
 def test_a_recorded_stage_resumes_from_a_state_of_either_device(gpu):
     recipe = fixtures.recipe_of({**GAN, "float32": True})
-    numbers = numbers_of(without_a_graph(gpu, recipe), 8)
+    count = gpu.recorded_steps - 1  # the last is recorded
+    numbers = numbers_of(without_a_graph(gpu, recipe), 2 * count)
     first, second = learner_on("cuda", recipe), learner_on("cuda", recipe)
-    numbers_of(first, 4)
+    numbers_of(first, count)
     second.load_state(first.state())
-    assert_same(numbers_of(second, 4), numbers[4:])
+    assert_same(numbers_of(second, count), numbers[count:])
     cpu_learner = learner_on("cpu", recipe)
     cpu_learner.update()
     cpu_learner.load_state(to_cpu(first.state()))
@@ -107,7 +107,7 @@ def test_a_recorded_stage_resumes_from_a_state_of_either_device(gpu):
     for own, source in zip(*(learner.network.parameters() for learner in learners), strict=True):
         assert own.device.type == "cpu"
         assert torch.equal(own, source.cpu())
-    assert (bool(cpu_learner.update().skipped), cpu_learner.step) == (False, 5)
+    assert (bool(cpu_learner.update().skipped), cpu_learner.step) == (False, count + 1)
 
 
 def to_cpu(state):
@@ -133,7 +133,8 @@ def test_readers_of_files_may_pin_memory_while_a_step_is_recorded(gpu, tmp_path)
     assert isinstance(learner._crops, CropStream)
     assert learner._crops._pinned
     assert learner._recorded_step is not None
-    assert_same(numbers_of(learner), numbers_of(without_a_graph(gpu, recipe)))
+    expected = numbers_of(without_a_graph(gpu, recipe), gpu.recorded_steps)
+    assert_same(numbers_of(learner, gpu.recorded_steps), expected)
 
 
 @contextmanager
@@ -153,7 +154,7 @@ def test_a_learner_leaves_the_gpu_when_it_is_dropped(gpu, memory_bytes, tmp_path
     pictures = fixtures.load_photographs([folder], memory_bytes)
     with no_collection():
         learner = learner_on("cuda", fixtures.recipe_of({**GAN, "float32": True}), pictures)
-        numbers_of(learner)
+        numbers_of(learner, gpu.recorded_steps)
         parts = (learner, learner._crops, learner._recorded_step, *learner._optimisers)
         references = [weakref.ref(part) for part in (*parts, learner.objective)]
         del learner, parts

@@ -7,7 +7,6 @@ import torch
 
 from baselines.neural.architecture import ARCHITECTURES, load_architecture
 from baselines.neural.training.objective import Objective
-from baselines.neural.training.optimisers import WARM_UP_STEPS
 from baselines.neural.training.recipe import OBJECTIVES, objective_class
 from baselines.neural.training.trainer import Learner
 from support.networks.tiny_diffusion import drawing_network
@@ -18,7 +17,6 @@ from support.training.fixtures import photographs
 pytestmark = pytest.mark.device
 
 STEPS = 2
-RECORDED_STEPS = WARM_UP_STEPS + 2
 ON_JPEG = ("dirac", "hfd")
 # JPEG runs on the processor, which waits for its crops; the table of levels is read once.
 JPEG_WAITS = {
@@ -92,4 +90,4 @@ QUICK_RECORDED = ("compressai", "single_rate"), ("pqmim", "single_rate"), ("elic
 def test_steps_after_a_recording_are_those_of_the_processor(gpu, method, kind):
     gpu_learner = learner_on("cuda", method, kind, RECORDABLE[kind])
     cpu_learner = learner_on("cpu", method, kind, RECORDABLE[kind])
-    assert_same_updates(gpu, [gpu_learner.update() for _ in range(RECORDED_STEPS)], cpu_learner)
+    assert_same_updates(gpu, [gpu_learner.update() for _ in range(gpu.recorded_steps)], cpu_learner)
