@@ -60,7 +60,7 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(params=SPECS)
 def pair(request, own_environment, tiny_weights, monkeypatch) -> Pair:
-    if request.param in ("ours", *METHODS, *DRAWING):
+    if request.param.partition(":")[0] in ("ours", *METHODS, *DRAWING):
         monkeypatch.setenv("BENCH_WEIGHTS", str(tiny_weights))
     try:
         result = load_pair(request.param)
