@@ -236,9 +236,9 @@ def _pandas_frame(table: pl.DataFrame) -> pd.DataFrame:
 def _polars_table(frame: pd.DataFrame, names: Iterable[str] = ()) -> pl.DataFrame:
     """Convert a pandas frame to polars, missing values to null; names: may add users' columns."""
     schema = schema_of([*frame.columns, *names])
+    values = frame.astype(object).where(frame.notna(), None)
     return pl.DataFrame(
-        pl.Series(name, [None if pd.isna(value) else value for value in frame[name]], schema[name])
-        for name in frame.columns
+        pl.Series(name, values[name].to_list(), schema[name]) for name in frame.columns
     )
 
 
