@@ -38,7 +38,7 @@ VERBS = {  # words beside --dataset and --results, and what has to be there afte
     "audit-rows": ("audit", "rows", *CODECS, "--metrics", "psnr", "--limit", "1", "--out", "o"),
     "plan": ("plan", *CODECS),
     "run": ("run", *CODECS, "--metrics", "psnr", "--limit", "1", "--no-table"),
-    "check": ("check", "--codec", "jpeg", "--metrics", "psnr", "--results", "o"),
+    "check": ("check", "--codec", "jpeg", "--metrics", "psnr", "--limit", "2", "--results", "o"),
 }
 
 
@@ -59,7 +59,7 @@ def measured(tmp_path_factory, coffee):
                 Image.fromarray(crop).save(f"{name}/{place}.png")
         Path("chosen.csv").write_text("image,name\nphotos/cup.png,first\nother/cup.png,second\n")
         for text in dict.fromkeys(text for text, _ in KINDS.values()):
-            words = ("--limit", "1") if text == "sample" else ()
+            words = ("--limit", "2") if text == "sample" else ()
             bench("run", *CODECS, "--dataset", text, "--metrics", "psnr", "--jobs", "1", *words,
                   "--results", "r", code=0)  # fmt: skip
     return folder
