@@ -29,7 +29,7 @@ from benchmark.rows.store import Store
 from benchmark.rows.streams import has_content, parse_picture
 from benchmark.rows.versions import OK, VARIANT, merge_versions
 from benchmark.spec import CodecSpec
-from benchmark.system.atomic import WaitingFiles
+from benchmark.system.atomic import WaitingFiles, require_inside
 from benchmark.system.digest import SHA256
 from benchmark.system.foreign_files import MAX_FOREIGN_FILE_BYTES, is_regular, read_regular
 from benchmark.system.text import bench_command, counted, listed
@@ -240,6 +240,7 @@ class _Merge:
                 data = self._read_file(path, source)
                 if data is None:
                     continue
+                require_inside(self._folder, target)
                 files = {target: data}
                 if record_of(path).exists():
                     record = self._read_file(record_of(path), source)
