@@ -250,10 +250,10 @@ def test_half_the_bytes_at_equal_quality_are_a_bd_rate_of_minus_50_percent(tmp_p
         assert deltas.loc["webp", f"{name}_percent"] == pytest.approx(-50, abs=1e-9)
     assert deltas.loc["webp", "bd_rate_overlap"] == 1
     assert np.isnan(deltas.loc["avif", "bd_rate_percent"])
-    assert "of the 4 points" in deltas.loc["avif", "reason"]
+    assert " 4 points" in deltas.loc["avif", "reason"]
     assert "jpeg" not in deltas.index
     assert deltas.attrs["units"]["bd_rate_percent"] == "%"
-    with pytest.raises(UnknownName, match="codec with results"):
+    with pytest.raises(UnknownName, match="'bpg'"):
         benchmark.bd_rate(frame, anchor="bpg")
     assert "third" in deltas.loc["vtm", "reason"]
     rates = benchmark.bd_rate(frame, "jpeg", any_overlap=True).set_index("codec")
@@ -324,9 +324,9 @@ def test_other_pixels_and_settings_are_refused():
     for pixels in (grey.astype(float), grey[..., 0], grey[..., :2]):
         with pytest.raises(UsageError, match="uint8"):
             jpeg.encode(pixels)
-    with pytest.raises(UnknownName, match="setting of jpeg"):
+    with pytest.raises(UnknownName, match="'quality'"):
         jpeg.encode(grey, qualty=5)
-    with pytest.raises(UsageError, match="one setting"):
+    with pytest.raises(UsageError, match="setting"):
         jpeg.encode(grey, 5, quality=5)
 
 
@@ -361,7 +361,7 @@ def test_a_damaged_or_absent_stream_is_reported(place):
     row = Store(place).table().rows(named=True)[0]
     (stream,) = (place / "streams").rglob(row["stream_sha256"] + "*")
     stream.write_bytes(b"short")
-    with pytest.raises(CorruptStream, match="damaged"):
+    with pytest.raises(CorruptStream, match=r"cup\.png"):
         benchmark.decoded(place, "webp", "cup.png", quality=row["setting_value"])
     stream.unlink()
     with pytest.raises(Unavailable, match="`bench run --codecs webp"):

@@ -63,7 +63,7 @@ def test_the_sweep_is_the_values_in_their_order_without_which_nothing_is_measure
     assert info.command == "cp {in} {out} {distance}; cp {in} {out}"
     assert info.version.startswith("copy, ")
     assert (info.licence, info.caveat) == ("NOASSERTION", "")
-    with pytest.raises(BadOption, match="distance, not q=9"):
+    with pytest.raises(BadOption, match=r"distance.* q=9"):
         codec.encode(np.zeros((1, 1, 3), np.uint8), Setting("q", 9))
     codec = Command(encode=COPY, decode=COPY)
     assert np.array_equal(codec.decode(codec.encode(photo, ONCE)), photo)
@@ -204,10 +204,10 @@ def test_programs_that_are_not_there_empty_streams_and_unescaped_commas_are_refu
 
 
 @pytest.mark.parametrize(("template", "seconds", "message"), [
-    (shell(": {in} {out}"), 60, "^sh .* no stream$"),
-    (shell(": {in} > {out}"), 60, "^sh .* no stream$"),
-    (shell("(sleep 300; cp {in} {out}) & :"), 60, "^sh .* no stream$"),  # not waited for
-    (shell("ln -s /dev/zero {out}; : {in}"), 60, r"^sh wrote stream\.bin, .* regular file$"),
+    (shell(": {in} {out}"), 60, "^sh .* stream$"),
+    (shell(": {in} > {out}"), 60, "^sh .* stream$"),
+    (shell("(sleep 300; cp {in} {out}) & :"), 60, "^sh .* stream$"),  # not waited for
+    (shell("ln -s /dev/zero {out}; : {in}"), 60, r"^sh .*stream\.bin.* regular"),
     (COPY + "; true $HOME", 60, "cp .* exit code 1"),  # no shell reads it
     (shell("echo cannot do {q} >&2; exit 7; : {in} {out}"), 60, "^sh .* 7; .* cannot do 1$"),
     (shell("sleep 300; : {in} {out}"), 0.3, r"^sh .* 0\.3 s$"),

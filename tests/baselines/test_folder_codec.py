@@ -95,7 +95,7 @@ def test_a_spec_on_the_command_line_makes_one_whose_rows_say_that_bytes_are_decl
     info = codec.describe()
     assert (info.caveat, info.version) == ("bytes=declared", "HiFiC, coded elsewhere")
     for call in (lambda: codec.encode(None, HIGH), lambda: codec.decode(b"anything")):
-        with pytest.raises(Unavailable, match="HiFiC does not encode"):
+        with pytest.raises(Unavailable, match=r"^HiFiC "):
             call()
 
 
@@ -118,7 +118,7 @@ def test_a_missing_csv_is_unavailable_and_says_what_belongs_in_it(tmp_path):
         Folder(path=str(tmp_path / "none"))
     with pytest.raises(Unavailable, match=r"other\.csv"):
         Folder(path=str(tmp_path), csv="other.csv")
-    with pytest.raises(Unavailable, match=r"no sizes\.csv .*pictures"):
+    with pytest.raises(Unavailable, match=r"sizes\.csv .*pictures"):
         Folder(path=str(tmp_path))
 
 
@@ -219,7 +219,7 @@ def test_no_picture_is_scored_against_another_image(tmp_path, photo, lines, shar
     codec = write_sizes(tmp_path, *lines, header=header)
     codec.require_distinct(["a.png", "b.png"])
     if shared:
-        with pytest.raises(BadOption, match=r"line 2 .*a\.jpg and a\.png"):
+        with pytest.raises(BadOption, match=r"line 2 .*a\.jpg.* a\.png"):
             codec.require_distinct(["a.jpg", "a.png"])
         return
     codec.require_distinct(["a.jpg", "a.png"])

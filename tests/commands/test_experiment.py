@@ -47,7 +47,7 @@ def test_singular_and_plural_are_one_option_in_a_file_as_on_the_command_line(wor
     assert _cells(bench("plan", "exp.toml", "--json")) == [("first", 12), ("more_photos", 12)]
     (work_folder / "exp.toml").write_text(f'codec = ["avif"]{EXPERIMENT}')
     result = bench("plan", "exp.toml")
-    assert (result.returncode, "codec and codecs are the same option" in result.stderr) == (2, True)
+    assert (result.returncode, "codec and codecs " in result.stderr) == (2, True)
 
 
 def test_a_setting_in_a_codec_is_answered_with_the_codec(work_folder):

@@ -76,7 +76,7 @@ def test_a_named_anchor_is_added_or_refused():
 
 def test_a_named_anchor_without_a_curve_is_refused_or_replaced_with_the_reason():
     rows = table(rows_of("jpeg")), table([*rows_of("avif"), *rows_of("webp")[:6]])
-    with pytest.raises(UsageError, match="webp has 2 settings"):
+    with pytest.raises(UsageError, match=r"webp .* 2 "):
         add_anchor(*rows, "webp")
     anchors = [add_anchor(*rows, name, fall_back=True)[1] for name in ("webp", "vtm", "jpeg")]
     assert [(anchor.spec.text, anchor.why) for anchor in anchors] == [

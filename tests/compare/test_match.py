@@ -68,7 +68,7 @@ def test_pairs_of_unequal_quality_are_refused_by_what_the_difference_is_worth():
         row(codec, q, image, psnr_db=28 + 6 * q + gain, num_bytes=100 * 2**q)
         for codec, gain in (("jpeg", 0.0), ("webp", 1.0)) for q in range(4) for image in "abc"
     ]  # fmt: skip
-    with pytest.raises(UsageError, match=r"12\.2 % of the bytes"):
+    with pytest.raises(UsageError, match=r"12\.2 %"):
         match_rows(rows, "webp", "jpeg", "2")
     (empty_comparison,) = match_rows(rows, "webp", "jpeg", "0.9")
     assert not len(empty_comparison.pairs)
@@ -78,7 +78,7 @@ def test_pairs_of_unequal_quality_are_refused_by_what_the_difference_is_worth():
         record["lpips_alex"] = 0.5 * 2.0 ** -record["setting_value"] * (0.9 if is_webp else 1)
     with pytest.raises(UsageError, match=r"2\.9 % .* 2 %"):
         match_rows(rows, "webp", "jpeg", "2")
-    with pytest.raises(UsageError, match=r"\(AlexNet\) by -10 %"):
+    with pytest.raises(UsageError, match=r"\(AlexNet\) .*-10 %"):
         match_rows(rows, "webp", "jpeg", "15%", "lpips")
 
 
@@ -269,12 +269,12 @@ def test_every_variant_meets_every_other_and_never_itself():
     # a variant without values may stay
     assert [len(result.pairs) > 0 for result in match_rows(half, "jpeg", "webp")] == [True, False]
     for first, second, metric, message in (
-        ("webp", "webp", "psnr", "webp and webp"), ("webp", "jpeg", "dists", "webp .*DISTS.*resc"),
-        ("jpeg", "webp", "fd_alex", "a set"),
+        ("webp", "webp", "psnr", "webp .*webp"), ("webp", "jpeg", "dists", "webp .*DISTS.*resc"),
+        ("jpeg", "webp", "fd_alex", r"FD \(AlexNet\)"),
     ):  # fmt: skip
         with pytest.raises(UsageError, match=message):
             match_rows(rows, first, second, metric=metric)
-    with pytest.raises(UnknownName, match="codec with results"):
+    with pytest.raises(UnknownName, match="'vtm'"):
         match_rows(rows, "jpeg", "vtm")
 
 

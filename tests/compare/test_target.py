@@ -143,7 +143,7 @@ def test_a_failure_ends_a_search_with_its_setting(failing, nearest):
 
 
 def test_a_metric_without_a_value_of_an_image_is_no_target(tmp_path):
-    with pytest.raises(UsageError, match="no value per image"):
+    with pytest.raises(UsageError, match="fid256=3"):
         run(["jpeg"], "sample", target="fid256=3")
     with pytest.raises(UsageError, match=f"^{tmp_path / 'none'} "):
         run(["jpeg"], "no-such-dataset", target="bpp=1", weights_dir=tmp_path / "none")

@@ -233,7 +233,7 @@ def test_several_settings_are_listed_from_the_lowest_rate_up():
 
 
 def test_a_realism_metric_without_influences_of_images_is_refused():
-    with pytest.raises(UsageError, match="per-image influence"):
+    with pytest.raises(UsageError, match="Recall/256"):
         tradeoffs([], [], PSNR, Metric.named("recall256"))
 
 

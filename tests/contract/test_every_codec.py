@@ -159,7 +159,7 @@ def test_a_codec_takes_the_settings_that_it_declares_and_no_others(pair: Pair, p
         assert pair.decoder.decode(pair.encoder.encode(small, setting)).shape == small.shape
     for setting in invalid_settings:
         assert setting not in accepts
-        with pytest.raises(BadOption, match=r" takes .*, not "):
+        with pytest.raises(BadOption, match=re.escape(str(setting))):
             pair.encoder.encode(small, setting)
 
 

@@ -92,7 +92,7 @@ def test_the_folder_that_a_misspelt_one_is_nearest_to_is_named(tmp_path, monkeyp
     touch(tmp_path / "photos", "a.png")
     monkeypatch.chdir(tmp_path)
     for misspelt in ("phtos", "./phtos", tmp_path / "phtos"):
-        with pytest.raises(UsageError, match=r"phtos \(.*photos\?"):
+        with pytest.raises(UsageError, match=r"phtos .*\bphotos\b"):
             open_dataset(misspelt)
     with pytest.raises(UnknownName, match="Did you mean 'kodak'"):
         open_dataset("kodac")
@@ -102,7 +102,7 @@ def test_a_folder_of_a_phone_is_told_what_it_holds_and_a_file_is_none(tmp_path):
     touch(tmp_path, "IMG_1.HEIC", "IMG_2.heic", "a.dng")
     with pytest.raises(UsageError, match=r"2 \.heic, 1 \.dng"):
         open_folder(tmp_path)
-    with pytest.raises(UsageError, match="folder"):
+    with pytest.raises(UsageError, match=r"a\.dng"):
         open_folder(tmp_path / "a.dng")
 
 
@@ -127,7 +127,7 @@ def test_the_first_whole_place_wins_and_the_first_objection_is_told(tmp_path):
     with pytest.raises(Unavailable, match=r"b\.png.*bench fetch set"):
         find_images("set", [tmp_path], ["none", "broken", "broken too"], images_in)
     place = tmp_path / "broken"  # which is said last where it is a data folder itself
-    message = rf"\(none with its images is not in {place}; {place} lacks b\.png\).* {place}/none \("
+    message = rf"none .*{place}; {place} .*b\.png.* {place}/none \("
     with pytest.raises(Unavailable, match=message):
         find_images("set", [place], ["none", "."], images_in)
 
@@ -152,10 +152,10 @@ def test_a_sample_that_is_missing_or_changed_is_one_clear_error(tmp_path, monkey
     assert len(open_sample([]).images) == 4
     with (tmp_path / "data" / "coffee.png").open("ab") as file:
         file.write(b"\0")
-    with pytest.raises(Unavailable, match=r"coffee\.png is not"):
+    with pytest.raises(Unavailable, match=r"coffee\.png "):
         open_sample([])
     (tmp_path / "data" / "coffee.png").unlink()
-    with pytest.raises(Unavailable, match=r"coffee\.png cannot"):
+    with pytest.raises(Unavailable, match=r"coffee\.png .*No such file"):
         open_sample([])
 
 
@@ -203,10 +203,10 @@ def test_another_picture_or_a_broken_one_is_not_kodaks(kodak_copy):
         lambda p: p.reshape(512, 768, 3) ^ last_sample,
     ):
         replace(path, change)
-        with pytest.raises(Unavailable, match=r"kodim07\.png is not the picture"):
+        with pytest.raises(Unavailable, match=r"kodim07\.png "):
             open_kodak([kodak_copy.parent])
     path.write_bytes((KODAK / "kodim07.png").read_bytes()[:5000])
-    with pytest.raises(Unavailable, match=r"kodim07\.png cannot be decoded"):
+    with pytest.raises(Unavailable, match=r"kodim07\.png .*truncated"):
         open_kodak([kodak_copy.parent])
 
 
@@ -241,5 +241,5 @@ def test_what_is_missing_of_clic_is_named_and_a_copy_in_half_size_is_refused(tmp
     for half, count in (("professional", 250), ("mobile", 178)):
         make_clic(tmp_path / "small/clic2020" / half, count, (1024, 685))
     assert round(CLIC2020_PIXELS) == 1_202_157_653
-    with pytest.raises(Unavailable, match=r"about 1\.202e\+09"):
+    with pytest.raises(Unavailable, match=r"1\.202e\+09"):
         open_clic2020([tmp_path / "small"])

@@ -57,14 +57,14 @@ def test_a_file_that_is_there_is_not_asked_for_and_is_the_users_to_remove(server
     if content == BODY:
         fetch(f"{server.url}/file.bin", target, len(BODY), SHA256)
     else:
-        with pytest.raises(Unavailable, match=rf"{target} has 4 bytes"):
+        with pytest.raises(Unavailable, match=rf"{target} .*\b4 bytes"):
             fetch(f"{server.url}/file.bin", target, len(BODY), SHA256)
     assert (target.read_bytes(), server.asked) == (content, [])
 
 
 def test_a_connection_that_always_breaks_is_one_sentence_and_what_came_is_kept(server, target):
     server.breaks_after = [300_000] + [0] * 20
-    with pytest.raises(Unavailable, match=r"300000 bytes.*: fetch"):
+    with pytest.raises(Unavailable, match="300000 bytes"):
         fetch(f"{server.url}/file.bin", target, len(BODY), SHA256)
     assert left_in(target.parent) == ["file.bin.part"]
     server.breaks_after = []
@@ -111,7 +111,7 @@ def test_without_a_network_the_sentence_says_what_to_do(target):
 def test_what_prevents_a_download_is_one_sentence(server, target, tmp_path, monkeypatch):
     with part_of(target, b"").open("ab") as part_file:
         fcntl.flock(part_file, fcntl.LOCK_EX)
-        with pytest.raises(Unavailable, match="process"):
+        with pytest.raises(Unavailable, match=r"file\.bin\.part"):
             fetch(f"{server.url}/file.bin", target)
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(Unavailable, match=r"file\.bin .*: Not a direc"):

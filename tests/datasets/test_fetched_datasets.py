@@ -32,9 +32,9 @@ def test_an_archive_gives_its_images_and_nothing_else_nor_elsewhere(tmp_path):
 
 
 @pytest.mark.parametrize(("members", "reason"), [
-    ({"1.png": b""}, "with 1 .*, not 2"),
-    (dict.fromkeys(["1.png", "2.png", "3.png"], b""), "with 3 .*, not 2"),
-    ({"a/1.png": b"", "b/1.png": b""}, r"two files called 1\.png"),
+    ({"1.png": b""}, r" 1 .* 2\b"),
+    (dict.fromkeys(["1.png", "2.png", "3.png"], b""), r" 3 .* 2\b"),
+    ({"a/1.png": b"", "b/1.png": b""}, r"a\.zip .* 1\.png"),
 ])  # fmt: skip
 def test_another_archive_is_refused_before_it_is_unpacked(members, reason, tmp_path):
     with pytest.raises(Unavailable, match=reason):
@@ -112,7 +112,7 @@ def test_an_interrupted_kodak_is_absent_and_resumes(small_kodak, tmp_path):
 def test_a_folder_of_the_users_own_is_never_replaced(small_kodak, tmp_path):
     (tmp_path / "kodak").mkdir()
     (tmp_path / "kodak" / "kodim01.png").write_bytes(b"mine")
-    with pytest.raises(Unavailable, match="kodak exists, but"):
+    with pytest.raises(Unavailable, match="/kodak "):
         command.fetch("kodak", tmp_path)
     assert (tmp_path / "kodak" / "kodim01.png").read_bytes() == b"mine"
     assert small_kodak.asked == []
@@ -123,7 +123,7 @@ def test_kodak_comes_out_of_a_zip_that_one_has(small_kodak, tmp_path):
     command.fetch("kodak", tmp_path / "data", [str(zip_of(tmp_path / "k.zip", pictures))])
     assert len(open_kodak([tmp_path / "data"]).images) == 24
     pictures["k/kodim01.png"] = pictures["k/kodim02.png"]
-    with pytest.raises(Unavailable, match=r"kodim01\.png is not the"):
+    with pytest.raises(Unavailable, match=r"kodim01\.png"):
         command.fetch("kodak", tmp_path / "other", [str(zip_of(tmp_path / "o.zip", pictures))])
     assert not (tmp_path / "other" / "kodak").exists()
 
@@ -173,9 +173,9 @@ def test_a_folder_is_what_its_manifest_says_or_without_one_whole(small_clic, tmp
     for change, reason in (
         (lambda: picture.write_bytes(b"short"), r"b\.png .* \d+ bytes"),
         (lambda: picture.rename(other), r"b\.png "),
-        (lambda: manifest.write_text("{"), r"manifest\.json cannot"),
-        (manifest.unlink, r"other\.png cannot be read"),
-        (other.unlink, r"holds 2 .*the 3 of"),
+        (lambda: manifest.write_text("{"), r"manifest\.json "),
+        (manifest.unlink, r"other\.png "),
+        (other.unlink, r" 2 .* 3\b"),
     ):
         change()
         with pytest.raises(Unavailable, match=reason):

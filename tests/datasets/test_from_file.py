@@ -1,7 +1,5 @@
 """A dataset of a function in a user's file: found by every command, each mistake one sentence."""
 
-import re
-
 import pytest
 
 from benchmark.datasets.dataset import ImageFile, open_dataset
@@ -33,40 +31,38 @@ def work_folder(tmp_path, monkeypatch):
 
 IMAGES = "tuple(ImageFile(path.name, path) for path in found)"
 MISTAKES = {
-    "a syntax error": (WHOLE.replace("():", "(:"), r"sets\.py, line 6: .*"),
+    "a syntax error": (WHOLE.replace("():", "(:"), "line 6"),
     "no such function": (WHOLE.replace("open_mine", "open_mine_too"),
-        r"No function in sets\.py: 'open_mine'\. Did you mean 'open_mine_too'\? .*"),
-    "a class": ("class open_mine:\n    pass\n", r"No function in sets\.py: 'open_mine'\..*"),
+        "'open_mine'", "Did you mean 'open_mine_too'?"),
+    "a class": ("class open_mine:\n    pass\n", "'open_mine'"),
     "an exception": (WHOLE.replace("found =", "found = 1 / 0, "),
-        r"sets\.py, line 7: the function of \./sets\.py:open_mine failed: ZeroDivisionError: .*"),
+        "line 7", NAME, "ZeroDivisionError"),
     "a list": (WHOLE.replace(f'Dataset("mine", {IMAGES})', "list(found)"),
-        r"sets\.py, line 6: \./sets\.py:open_mine must return a Dataset, not list"),
+        "line 6", NAME, "Dataset", "list"),
     "a name of ours": (WHOLE.replace('"mine"', '"kodak"'),
-        r"sets\.py, line 6: .* 'kodak'.*"),
+        "line 6", "'kodak'"),
     "a part of one of ours": (WHOLE.replace('"mine"', '"clic2020:mine"'),
-        r"sets\.py, line 6: .* 'clic2020:mine'.*"),
+        "line 6", "'clic2020:mine'"),
     "a name that leads elsewhere": (WHOLE.replace('"mine"', '"../mine"'),
-        r"sets\.py, line 6: .* '\.\./mine'.*"),
-    "no image": (WHOLE.replace("*.png", "*.tif"),
-        r"sets\.py, line 6: .* ImageFile"),
-    "paths": (WHOLE.replace(IMAGES, "tuple(found)"),
-        r"sets\.py, line 6: .* ImageFile"),
+        "line 6", "'../mine'"),
+    "no image": (WHOLE.replace("*.png", "*.tif"), "line 6", "ImageFile"),
+    "paths": (WHOLE.replace(IMAGES, "tuple(found)"), "line 6", "ImageFile"),
     "two of a name": (WHOLE.replace("path.name, path", "'a', path"),
-        r"sets\.py, line 6: .* 'a'"),
+        "line 6", "'a'"),
     "an image that is not there": (WHOLE.replace("path.name, path", "path.name, path / 'a'"),
-        r"sets\.py, line 6: .* ([01]\.png) .*/\1/a"),
+        "line 6", ".png/a"),
     "a path among images": (WHOLE.replace(IMAGES, "(ImageFile('a', 'a'), *found)"),
-        r"sets\.py, line 6: .* ImageFile"),
+        "line 6", "ImageFile"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES.keys())
 def test_a_mistake_in_a_dataset_file_is_one_sentence_before_anything_runs(mistake, work_folder):
-    source, message = mistake
+    source, *names = mistake
     (work_folder / "sets.py").write_text(HEAD + source)
     result = bench("run", "--codecs", "raw", "--dataset", NAME, "--results", "r", code=2)
     (sentence,) = result.stderr.splitlines()
-    assert re.fullmatch(f"bench: {message}", sentence), sentence
+    assert all(name in sentence for name in ("sets.py", *names)), sentence
     assert not (work_folder / "r").exists()
 
 

@@ -95,7 +95,7 @@ def test_a_map_of_luma_is_of_grey_levels_and_other_types_have_none(pair):
     assert np.allclose(maps.error_map(*grey, "psnr_y"), 7, atol=0.01)
     for kind in (np.float32, np.int16):
         for images in ((pair[0].astype(kind), pair[1]), (pair[0], pair[1].astype(kind))):
-            with pytest.raises(UsageError, match=f"not {kind.__name__}"):
+            with pytest.raises(UsageError, match=kind.__name__):
                 maps.error_map(*images, "psnr_y")
 
 
@@ -103,7 +103,7 @@ def test_a_map_of_luma_is_of_grey_levels_and_other_types_have_none(pair):
 def test_a_metric_without_a_map_and_pictures_of_two_sizes_are_refused(pair, name):
     with pytest.raises(UsageError, match=f"{name} .*psnr_y, ssim, "):
         maps.error_map(*pair, name)
-    with pytest.raises(ValueError, match="shapes differ"):
+    with pytest.raises(ValueError, match="shapes"):
         maps.error_map(pair[0], pair[1][1:], "psnr_y")
 
 

@@ -75,38 +75,38 @@ def edited(old, new):
 
 
 MISTAKES = {  # the file, the metric, and what the sentence names
-    "syntax": (edited("prepared, decoded)", "prepared, decoded"), NAME, "line 13: "),
-    "no such class": (WHOLE, "./mine.py:Mien", "'Mien'. Did you mean 'Mine'?"),
-    "no class named": (WHOLE, "./mine.py", ": write ./mine.py:Mine"),
+    "syntax": (edited("prepared, decoded)", "prepared, decoded"), NAME, "line 13"),
+    "no such class": (WHOLE, "./mine.py:Mien", "'Mien'", "Did you mean 'Mine'?"),
+    "no class named": (WHOLE, "./mine.py", "./mine.py:Mine"),
     "no file": (WHOLE, "./other.py:Mine", "./other.py"),
-    "no compare": (edited("def compare", "def compares"), NAME, "line 4: .* no method 'compare'"),
-    "no column": (edited("column =", "col ="), NAME, "line 4: `column`"),
-    "space": (edited('"mine_error"', '"mine error"'), NAME, "line 4: `column` .* 'mine error'"),
-    "direction": (edited('"lower"', '"smaller"'), NAME, "line 4: `better` of Mine is 'smaller'"),
-    "no protocol": (edited("protocol =", "rule ="), NAME, "line 4: `protocol` of Mine is None"),
-    "of the harness": (edited('"mine_error"', '"psnr_db"'), NAME, "line 4: the column 'psnr_db'"),
-    "of the table": (edited('"mine_error"', '"bpp"'), NAME, "line 4: the column 'bpp'"),
-    "of a set": (edited('"mine_error"', '"fid256"'), NAME, "line 4: the column 'fid256'"),
-    "of another": (WHOLE, f"{NAME},./mine.py:Other", "line 17: the column 'mine_error'"),
-    "a whole dataset": (edited("def compare", "def reduce"), NAME, "line 4: .*dataset"),
+    "no compare": (edited("def compare", "def compares"), NAME, "line 4", "'compare'"),
+    "no column": (edited("column =", "col ="), NAME, "line 4", "`column`"),
+    "space": (edited('"mine_error"', '"mine error"'), NAME, "line 4", "'mine error'"),
+    "direction": (edited('"lower"', '"smaller"'), NAME, "line 4", "'smaller'"),
+    "no protocol": (edited("protocol =", "rule ="), NAME, "line 4", "`protocol`"),
+    "of the harness": (edited('"mine_error"', '"psnr_db"'), NAME, "line 4", "'psnr_db'"),
+    "of the table": (edited('"mine_error"', '"bpp"'), NAME, "line 4", "'bpp'"),
+    "of a set": (edited('"mine_error"', '"fid256"'), NAME, "line 4", "'fid256'"),
+    "of another": (WHOLE, f"{NAME},./mine.py:Other", "line 17", "'mine_error'"),
+    "a whole dataset": (edited("def compare", "def reduce"), NAME, "line 4", "CONTRIBUTING.md"),
 }
 
 
 @pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES.keys())
 def test_a_mistake_in_a_metric_file_is_one_sentence_before_anything_runs(mistake, work_folder):
-    source, name, names = mistake
+    source, name, *names = mistake
     second_class = "" if "line 13" in names else "\n\nclass Other(Mine):\n    pass\n"
     (work_folder / "mine.py").write_text(source + second_class)
     result = run(metrics=f"psnr,{name}")
     assert result.returncode == 2
     (sentence,) = result.stderr.splitlines()
-    assert re.match(f"bench: .*{names}".replace("?", r"\?"), sentence), sentence
+    assert all(part in sentence for part in names), sentence
     assert not (work_folder / "r").exists()
 
 
 def test_all_stands_for_every_metric_beside_a_users_one_as_well(work_folder):
     assert metric_names(f"all,{NAME}") == (*metric_names("all"), NAME)
-    with pytest.raises(UsageError, match=r"'mine'.* path\.py:Class"):
+    with pytest.raises(UsageError, match="'mine'"):
         metric_names("psnr,mine")
 
 
@@ -141,7 +141,7 @@ def test_rescore_fills_it_in_or_says_why_it_is_absent_and_a_run_without_it_keeps
     assert "mine_error" not in rows()[0]
     rescore = ("rescore", "--dataset", "photos", "--metrics", NAME, "--results", "r")
     (work_folder / "mine.py").write_text(WHOLE.replace(".mean()", ".mean() * float('nan')"))
-    assert "mine_error of 4 cells: no value: " in bench(*rescore).stdout
+    assert "mine_error of 4 cells: " in bench(*rescore).stdout
     (work_folder / "mine.py").write_text(WHOLE)
     assert " 4 values " in bench(*rescore).stdout
     values = {row["cell"]: row["mine_error"] for row in rows()}

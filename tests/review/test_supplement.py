@@ -80,7 +80,7 @@ def test_bombs_and_endless_lists_of_files_are_refused(tmp_path, monkeypatch):
     with pytest.raises(UsageError, match="unpacked"):
         opened(packed, tmp_path)
     monkeypatch.setattr(unpacked, "MAX_FILES", 3)
-    with pytest.raises(UsageError, match="more than 3 files"):
+    with pytest.raises(UsageError, match=" 3 files"):
         opened(zip_of(tmp_path / "many.zip", {f"{n}.csv": CURVE for n in range(4)}), tmp_path)
 
 

@@ -58,7 +58,7 @@ def test_a_program_that_fails_is_named_with_the_end_of_what_it_said(command, mes
 @pytest.mark.parametrize("command", [shell("exec yes >&2"), ["yes"]])
 def test_endless_output_ends_at_the_largest_file(command, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(external, "MAX_FILE_BYTES", 1 << 20)
-    with pytest.raises(ProgramFailed, match=r"more than 1048576 bytes"):
+    with pytest.raises(ProgramFailed, match=" 1048576 bytes"):
         run_program(command, timeout_seconds=300)
 
 
@@ -191,10 +191,10 @@ def test_a_file_of_a_program_is_read_up_to_its_limit_and_only_if_it_is_one(tmp_p
     assert read_output_file(written, "enc", 10) == b""
     written.write_bytes(bytes(10))
     assert read_output_file(written, "enc", 10) == bytes(10)
-    with pytest.raises(ProgramFailed, match=r"^enc .*10 bytes .* 9 are"):
+    with pytest.raises(ProgramFailed, match=r"^enc .* 10 bytes .* 9\b"):
         read_output_file(written, "/bin/enc", 9)
     for make in (os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")):
         link = tmp_path / f"other{make.__name__}"
         make(link)
-        with pytest.raises(ProgramFailed, match=r"^enc wrote other.* regular file$"):
+        with pytest.raises(ProgramFailed, match=r"^enc .*other.* regular"):
             read_output_file(link, "enc", 10)

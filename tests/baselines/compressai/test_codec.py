@@ -60,7 +60,7 @@ def test_a_list_of_files_and_one_checkpoint_a_number_make_a_curve(tmp_path, crop
     assert first == third < second
     assert CodecSpec.parse(spec.name, spec.variant) == spec
     assert dict(spec.options)["checkpoint"] == "3.0.pth,9.0.pth,3.0.pth"
-    with pytest.raises(Unavailable, match=r"no checkpoint other\.pth"):
+    with pytest.raises(Unavailable, match=r"other\.pth"):
         load_codec(parse_codec(rf"{of_list}\,other.pth"))
     for number in (10, 9):
         (tmp_path / f"lambda-{number}.pth").write_bytes(bytes([number]))
@@ -68,7 +68,7 @@ def test_a_list_of_files_and_one_checkpoint_a_number_make_a_curve(tmp_path, crop
     codec = CompressAI(model="mbt2018-mean", checkpoint=f"{tmp_path}/lambda-{{quality}}.pth")
     assert [setting.value for setting in codec.sweep] == [9, 10]
     assert codec.describe().caveat == ""
-    with pytest.raises(Unavailable, match="checkpoint"):
+    with pytest.raises(Unavailable, match=r"mu-1\.pth"):
         CompressAI(model="mbt2018-mean", checkpoint=f"{tmp_path}/mu-{{quality}}.pth")
 
 
@@ -181,7 +181,7 @@ def test_what_cannot_be_coded_is_refused():
     codec = CompressAI(model="bmshj2018-factorized", weights="random")
     with pytest.raises(ImageRefused, match="8193 x 8192 pixels"):
         codec.encode(np.broadcast_to(np.uint8(0), (1 << 13, (1 << 13) + 1, 3)), codec.sweep[0])
-    with pytest.raises(CorruptStream, match="quality 200"):
+    with pytest.raises(CorruptStream, match=" 200"):
         codec.decode(bytes([200, 1, 1, 1, 0]))
 
 

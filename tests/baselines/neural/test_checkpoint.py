@@ -94,10 +94,10 @@ def test_a_missing_fact_card_or_file_is_named(path):
         load_checkpoint(path.with_name("other.safetensors"))
     text = (card := path.with_suffix(".json")).read_text()
     card.write_text(text.replace('"steps"', '"further"'))
-    with pytest.raises(Unavailable, match="it lacks steps"):
+    with pytest.raises(Unavailable, match="steps"):
         load_checkpoint(path)
     card.unlink()
-    with pytest.raises(Unavailable, match=r"no card ours\.json"):
+    with pytest.raises(Unavailable, match=r"ours\.safetensors .*ours\.json"):
         load_checkpoint(path)
     card.write_text(text)
     path.unlink()
@@ -113,7 +113,7 @@ def test_a_missing_fact_card_or_file_is_named(path):
 ], ids=str)  # fmt: skip
 def test_a_card_that_makes_no_sense_is_one_error(path, changes):
     edited(**changes)(path)
-    with pytest.raises(Unavailable, match=r"ours\.json is not .*: \w"):
+    with pytest.raises(Unavailable, match=r"ours\.json .*: \w"):
         load_checkpoint(path)
 
 
@@ -129,7 +129,7 @@ def test_an_invalid_card_is_one_error(path, text):
 def test_an_invalid_safetensors_file_is_one_error(path, kept_bytes):
     path.write_bytes(path.read_bytes()[:kept_bytes])
     bless(path)
-    with pytest.raises(Unavailable, match=r"ours\.safetensors .*read"):
+    with pytest.raises(Unavailable, match=r"ours\.safetensors .* safetensors"):
         load_checkpoint(path)
 
 
@@ -142,7 +142,7 @@ def test_an_invalid_safetensors_file_is_one_error(path, kept_bytes):
 def test_values_of_the_wrong_kind_are_one_error(path, name, value):
     save_file(load_file(path) | {name: value}, path)
     bless(path)
-    with pytest.raises(Unavailable, match=f"{name} has"):
+    with pytest.raises(Unavailable, match=f"{name} "):
         load_checkpoint(path)
 
 

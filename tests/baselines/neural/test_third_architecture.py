@@ -44,7 +44,7 @@ def test_its_codec_is_a_class_with_a_name(tmp_path, monkeypatch):
     assert (record["architecture"], record["config"]) == ("factorised", {"hidden": 8, "latent": 6})
     with pytest.raises(Unavailable, match=r"factorised\.safetensors"):
         load("factorised")
-    with pytest.raises(Unavailable, match="no checkpoint elsewhere"):
+    with pytest.raises(Unavailable, match="elsewhere"):
         load("factorised:checkpoint=elsewhere")
     monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
     codec, pixels = PictureCodec(load_checkpoint(path)), noise(61, 70)
@@ -53,5 +53,5 @@ def test_its_codec_is_a_class_with_a_name(tmp_path, monkeypatch):
         assert data == codec.encode(pixels)
         assert np.array_equal(result.decode(data), codec.decode(data))
         assert (info.caveat, info.fingerprint) == ("untrained", load_card(path).sha256)
-    with pytest.raises(BadOption, match="level=0, not level=1"):
+    with pytest.raises(BadOption, match=r"level=0.* level=1"):
         result.encode(pixels, Setting("level", 1))

@@ -57,7 +57,7 @@ def test_pixels_become_arrays_and_tensors_and_come_back_rounded():
     ends = {end: rdrbench_worker.Pixels.from_torch(tensor + end) for end in (-2, 2)}
     assert {end: {*picture.data} for end, picture in ends.items()} == {-2: {0}, 2: {255}}
     for wrong in (levels / 255, levels[..., 0], levels[..., :2]):
-        with pytest.raises(ValueError, match="not uint8"):
+        with pytest.raises(ValueError, match="uint8"):
             rdrbench_worker.Pixels.from_numpy(wrong)
     with pytest.raises(ValueError, match=r"5 bytes .* 1 x 2"):
         rdrbench_worker.Pixels(1, 2, b"12345")
@@ -271,7 +271,7 @@ def test_an_answer_of_other_types_is_a_failure_with_its_reason(answer, reason, t
     ("{}", "missing required field"), ("{**about, 'python': None}", "got `null`"),
     ("{**about, 'sweep': [['q']]}", "length 2"), ("{**about, 'sweep': 'hello'}", "got `str`"),
     ("{**about, 'sweep': [['q', '8']]}", "got `str`"),
-    ("{**about, 'sweep': [['q', float('nan')]]}", "it has NaN"),
+    ("{**about, 'sweep': [['q', float('nan')]]}", "NaN"),
     ("{**about, 'sweep': [['q', 1e300]]}", "sweep"), ("{**about, 'sweep': [['', 1.0]]}", "sweep"),
     ("{**about, 'device': 'tpu'}", "'tpu'"), ("{**about, 'weights': [1]}", "got `array`"),
     ("{**about, 'protocol': 1}", "rdrbench_worker.py"), ("{**about, 'sweep': []}", "sweep"),
@@ -424,7 +424,7 @@ def test_missing_or_changed_weights_are_refused_unless_they_are_random(tmp_path)
     with pytest.raises(Unavailable, match=r"a\.pth "):
         described(weights=wrong)
     (tmp_path / "a.pth").write_bytes(b"weights")
-    with pytest.raises(Unavailable, match=r"a\.pth has the sha256"):
+    with pytest.raises(Unavailable, match=r"a\.pth .*sha256"):
         described(weights=wrong)
     described(weights=f"{{'a.pth' = {{sha256 = '{sha256(b'weights').hexdigest()[:12]}'}}}}")
     with pytest.raises(Unavailable, match=r"b\.pth "):

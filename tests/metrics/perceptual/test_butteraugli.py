@@ -78,7 +78,7 @@ def test_a_program_that_fails_or_is_silent_is_a_sentence(install, monkeypatch, c
     path = install(PROGRAM.format(python=sys.executable, factor=1))
     monkeypatch.setattr(module, "EXPECTED_VALUE", value_of(*reference_pair()))
     metric = Butteraugli()
-    with pytest.raises(NotMeasurable, match="at least 8 px"):
+    with pytest.raises(NotMeasurable, match=" 8 px"):
         metric.prepare(np.zeros((7, 9, 3), np.uint8))
     with pytest.raises(ValueError, match="shapes"):
         metric.compare(metric.prepare(np.zeros((8, 9, 3), np.uint8)), coffee)
@@ -86,7 +86,7 @@ def test_a_program_that_fails_or_is_silent_is_a_sentence(install, monkeypatch, c
     with pytest.raises(NotMeasurable, match=r"code 3; .*: bad image"):
         metric.compare(metric.prepare(coffee), coffee)
     path.write_text("#!/bin/sh\necho 12.5\n")
-    with pytest.raises(NotMeasurable, match="printed no 3-norm"):
+    with pytest.raises(NotMeasurable, match="3-norm"):
         metric.compare(metric.prepare(coffee), coffee)
     find_butteraugli.cache_clear()
     with pytest.raises(Unavailable, match="butteraugli_main"):

@@ -130,7 +130,7 @@ def test_the_path_through_torch_gets_the_same_value(kind, photo):
 def test_a_small_image_has_a_reason_and_a_cropped_one_is_refused(coffee, kind, min_side, device):
     metric = kind(device)
     for shape in ((min_side - 1, 400, 3), (400, min_side - 1, 3)):
-        with pytest.raises(NotMeasurable, match=rf"{min_side} px .* has {min_side - 1}"):
+        with pytest.raises(NotMeasurable, match=f"{min_side} px .* {min_side - 1}$"):
             metric.prepare(np.zeros(shape, np.uint8))
     with pytest.raises(ValueError, match=r"shapes differ|same dimensions"):
         metric.compare(metric.prepare(coffee), coffee[:-1])

@@ -58,7 +58,7 @@ def test_vif_counts_what_is_left_of_the_source(pair):
     assert value_of(VIF(), source, np.full_like(source, 128)) == 0
     with pytest.raises(NotMeasurable, match="flat"):
         VIF().prepare(np.full_like(source, 9))
-    with pytest.raises(NotMeasurable, match=r"at least 41 px .* has 40"):
+    with pytest.raises(NotMeasurable, match=r" 41 px .* 40$"):
         VIF().prepare(source[:40])
 
 

@@ -68,9 +68,9 @@ def test_colours_of_equal_luma_do_not_count(coffee):
 def test_what_ffmpeg_refuses_is_a_reason(monkeypatch, coffee):
     metric = VMAF()
     monkeypatch.setattr(module, "MODEL", "vmaf_none")
-    with pytest.raises(NotMeasurable, match="no VMAF: ffmpeg"):
+    with pytest.raises(NotMeasurable, match=r" VMAF.* ffmpeg"):
         metric.compare(metric.prepare(coffee), coffee)
-    with pytest.raises(NotMeasurable, match="at least 17 px"):
+    with pytest.raises(NotMeasurable, match=" 17 px"):
         metric.prepare(coffee[:16])
     # White has the VMAF of identical pictures against a black source.
     with pytest.raises(NotMeasurable, match=r"VMAF .*flat"):

@@ -66,9 +66,9 @@ def test_a_damaged_tar_is_one_sentence(measured_store, tmp_path):
     content = path.read_bytes()
     for damaged in (b"", b"text", content[:700], content[: len(content) // 2]):
         path.write_bytes(damaged)
-        with pytest.raises(BadPack, match=r"x\.tar cannot be used"):
+        with pytest.raises(BadPack, match=r"x\.tar "):
             read_all(path)
-    with pytest.raises(BadPack, match="read"):
+    with pytest.raises(BadPack, match=r"none\.tar .*No such file"):
         open_pack(tmp_path / "none.tar")
 
 
@@ -148,7 +148,7 @@ def test_a_picture_that_is_not_the_recorded_one_is_not_imported(picture_pack, tm
     name = one_picture(picture_pack).stem
     damage(picture_pack)
     pack = open_pack(picture_pack)
-    with pytest.raises(BadPack, match=f"picture {name[:8]}"):
+    with pytest.raises(BadPack, match=name[:8]):
         import_pack(pack, tmp_path / "results")
     assert not (tmp_path / "results").exists()
 

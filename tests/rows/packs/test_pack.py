@@ -89,7 +89,7 @@ def test_a_stream_that_was_not_kept_cannot_be_exported(measured_store, tmp_path)
     store.append(measured_store.table().rows(named=True)[:1])
     with pytest.raises(UsageError, match=r"[01]\.png .*photos"):
         export_pack(tmp_path / "x.tar", [store], [HONEST], ())
-    with pytest.raises(UsageError, match="no finished cell of jpeg"):
+    with pytest.raises(UsageError, match=r"photos .* jpeg"):
         export_pack(tmp_path / "x.tar", [measured_store], [HONEST, CodecSpec("jpeg", ())], ())
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
     rows = measured_store.table().rows(named=True)
@@ -174,7 +174,7 @@ def test_bundled_rows_without_streams_are_left_out_and_counted(measured_store, t
     Store(results / "kodak").write_bundled("field", measured_store.table().slice(0, 4))
     words = ("pack", "export", out, "--codecs", HONEST.text, "--results", results)
     nothing = bench(*words, "--dataset", "kodak", code=2)
-    assert "4 bundled rows of kodak" in nothing.stderr
+    assert all(word in nothing.stderr for word in ("4 bundled", " kodak"))
     assert f"`bench run --codecs {HONEST.text} --dataset kodak`" in nothing.stderr
     assert not out.exists()
     result = bench(*words, "--dataset", "all", code=0)

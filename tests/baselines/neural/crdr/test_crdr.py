@@ -157,7 +157,7 @@ def test_a_stream_of_another_checkpoint_or_for_a_larger_image_is_refused(codec):
         codec.decode(pack(small._replace(checkpoint=b"\x01\x02\x03\x04")))
     with pytest.raises(CorruptStream):
         codec.decode(pack(small._replace(width=1024, height=1024)))
-    with pytest.raises(ImageRefused, match="70000 x 1 pixels"):
+    with pytest.raises(ImageRefused, match="70000 x 1"):
         encode(codec, np.zeros((1, 70000, 3), np.uint8), 2.0, 0.0)
 
 
@@ -222,7 +222,7 @@ def test_each_size_has_a_file_and_excludes_a_checkpoint(monkeypatch, checkpoint,
     for size, name in (("", "ours"), ("micro", "ours-micro")):
         with pytest.raises(Unavailable, match=rf"{name}\.safetensors"):
             CRDR(beta=0, size=size)
-    with pytest.raises(Unavailable, match="no checkpoint nowhere"):
+    with pytest.raises(Unavailable, match="nowhere"):
         CRDR(beta=0, checkpoint="nowhere")
     for path, name in product(
         (checkpoint, card_path(checkpoint)), ("ours", "ours-tiny", "ours-micro", "hyperprior-1")

@@ -101,7 +101,7 @@ def test_without_gradients_the_values_are_the_same_and_the_inputs_are_kept(tiny,
 
 @pytest.mark.parametrize("level", [-0.1, 4.1, math.nan, torch.tensor([0.0, 5])])
 def test_levels_out_of_range_are_refused(tiny, images, level):
-    with pytest.raises(ValueError, match=r"not within 0\.\.4"):
+    with pytest.raises(ValueError, match=r"0\.\.4"):
         tiny.analyse(images, level)
 
 

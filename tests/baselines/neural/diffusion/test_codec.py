@@ -82,9 +82,9 @@ def test_a_description_names_the_method_the_base_and_the_time_where_more_steps_b
 def test_another_base_or_other_weights_of_it_are_refused(tmp_path, weights, monkeypatch):
     path = weights / "dirac-jpeg.safetensors"
     for spec, reason in (
-        (f"dirac:steps=1:checkpoint={path}", "base jpeg, not for elic"),
-        (r"dirac:steps=1:base=jpeg\:optimize=1", "not for jpeg:optimize=1"),
-        (f"hfd:base=jpeg:checkpoint={path}", r"of dirac .*not of hfd"),
+        (f"dirac:steps=1:checkpoint={path}", "jpeg.* elic"),
+        (r"dirac:steps=1:base=jpeg\:optimize=1", "jpeg.* jpeg:optimize=1"),
+        (f"hfd:base=jpeg:checkpoint={path}", " dirac .* hfd"),
         ("dirac:steps=1:base=jpegxl", r"--members dirac-jpegxl"),
     ):
         with pytest.raises(Unavailable, match=reason):
@@ -92,7 +92,7 @@ def test_another_base_or_other_weights_of_it_are_refused(tmp_path, weights, monk
     for level in (1, 2):
         write_tiny(tmp_path / f"elic-{level}.safetensors", "elic", seed=7 + level)
     monkeypatch.setenv("BENCH_WEIGHTS", f"{tmp_path}:{weights}")
-    with pytest.raises(Unavailable, match=r"dirac-elic.safetensors .* of elic,"):
+    with pytest.raises(Unavailable, match=r"dirac-elic.safetensors .* elic\b"):
         load("dirac:steps=1")
 
 

@@ -139,7 +139,7 @@ def test_members_that_cannot_be_are_refused_and_crops_never_reduced(tmp_path, mo
         ("elic-1", UsageError, "generative .* elic-1: .* dirac, hfd"),
         ("dirac-jpgeg", UnknownName, "Did you mean 'jpeg'"),
         ("hfd-dirac:steps=1", UsageError, "base=dirac"),
-        ("hfd-elic:checkpoint=absent", Unavailable, "no checkpoint absent"),
+        ("hfd-elic:checkpoint=absent", Unavailable, " absent"),
     ):
         with pytest.raises(kind, match=reported):
             suite("generative", recipe, tmp_path, [member])

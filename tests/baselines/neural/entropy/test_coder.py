@@ -148,13 +148,13 @@ def test_an_index_without_a_row_is_refused(gaussians, index):
 
 
 @pytest.mark.parametrize(("cdf", "length", "first", "reason"), [
-    ([[0, 40000, 65535, 0]], [3], [0], "rise from 0 to 65536"),
-    ([[1, 40000, 65536, 0]], [3], [0], "rise from 0 to 65536"),
+    ([[0, 40000, 65535, 0]], [3], [0], "65536"),
+    ([[1, 40000, 65536, 0]], [3], [0], "65536"),
     ([[0, 40000, 40000, 65536]], [4], [0], "strictly"),
-    ([[0, 50000, 40000, 65536]], [4], [0], "strictly"), ([[0, 65536]], [2], [0], "no symbol"),
-    ([[0, 3, 65536]], [4], [0], "its row"), ([[0, 3, 65536]], [3], [32768], "16 bits"),
+    ([[0, 50000, 40000, 65536]], [4], [0], "strictly"), ([[0, 65536]], [2], [0], "symbol"),
+    ([[0, 3, 65536]], [4], [0], "row"), ([[0, 3, 65536]], [3], [32768], "16 bits"),
     ([[0, 3, 65536]], [3], [-32769], "16 bits"), ([[0, 3, 65536]], [3, 3], [0], "shapes"),
-    ([0, 3, 65536], [3], [0], "shapes"), (np.zeros((0, 3)), [], [], "no symbol"),
+    ([0, 3, 65536], [3], [0], "shapes"), (np.zeros((0, 3)), [], [], "symbol"),
 ])  # fmt: skip
 def test_invalid_distributions_are_refused(cdf, length, first, reason):
     with pytest.raises(ValueError, match=reason):
@@ -217,7 +217,7 @@ def test_cuts_appended_bytes_and_all_but_a_few_of_the_last_flipped_bits_are_noti
     for broken in damaged:
         with pytest.raises(CorruptStream):
             decode(broken)
-    with pytest.raises(CorruptStream, match="ends"):
+    with pytest.raises(CorruptStream, match="symbols"):
         SymbolDecoder(data[-40:]).take(rows, indices[0])
     number, unnoticed = int.from_bytes(data, "big"), []
     for bit in range(8 * len(data)):

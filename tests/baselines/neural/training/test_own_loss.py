@@ -55,7 +55,7 @@ def test_an_edited_loss_is_another_run_and_leaves_its_trace(place):
     assert (run / f"mine-{first[:12]}.py").read_text() == CODE
     edited = CODE.replace("return Loss(total", "return Loss(2 * total")
     (sub / "mine.py").write_text(edited)
-    with pytest.raises(UsageError, match=r"mine\.py; .*--changed"):
+    with pytest.raises(UsageError, match=r"mine\.py.*--changed"):
         bench(*words)
     (sub / "mine.toml").rename(sub / "renamed.toml")
     renamed = (*words[:2], "sub/renamed.toml", *words[3:])
@@ -73,8 +73,8 @@ def test_an_edited_loss_is_another_run_and_leaves_its_trace(place):
     ("def loss(", "def lost(", "Edges .*`loss`"),
     ("class Edges", "class Edge", "mine.py: 'Edges'.* 'Edge'"),
     ("return Loss(total", "return (total", r"mine\.py.*loss\(\) .*Loss"),
-    ("return Loss(total", "return Loss(total * float('nan')", "is not finite"),
-    ("return Loss(total", "return Loss(total + (0 * total).sqrt()", "is not finite"),
+    ("return Loss(total", "return Loss(total * float('nan')", "finite"),
+    ("return Loss(total", "return Loss(total + (0 * total).sqrt()", "finite"),
     ("def loss(", "def loss(self, *given): raise SystemExit\n    def lost(", "SystemExit"),
     ("estimate.images -", "estimate.pictures -", r"mine\.py, line \d+.*'pictures'"),
 ])  # fmt: skip
@@ -135,7 +135,7 @@ def table(monkeypatch):
 def test_an_objective_is_one_of_the_table_with_fields_of_its_own():
     assert recipe_of(CRITIC).stages[0].r1 == 0.5
     for wrong, message in (({"gan_per_beta": 0.1}, "gan_per_beta"), ({"r1": -1}, "r1 is -1")):
-        with pytest.raises(ValueError, match=f"in stage 1, .*{message}"):
+        with pytest.raises(ValueError, match=f"stage 1.*{message}"):
             recipe_of({**CRITIC, **wrong})
 
 

@@ -43,7 +43,7 @@ def test_other_photographs_are_noticed_and_those_of_a_moved_folder_are_not(tmp_p
     (renamed / "0.png").rename(renamed / "0a.png")
     os.truncate(cut / "3.png", 200)
     for folder, count, name in ((few, 4, "4"), (renamed, 5, "0"), (cut, 5, "3")):
-        with pytest.raises(UsageError, match=f"5 photographs.* {count}, without {name}.png"):
+        with pytest.raises(UsageError, match=rf"\b5 .* {count}\b.* {name}\.png"):
             call(folder)
     assert json.loads((run / "recipe.json").read_text())["seen"] == f"5 photographs of {data.name}"
 
@@ -55,7 +55,7 @@ def test_stages_may_be_added_after_those_of_a_run(tmp_path, data):
     train_in(tmp_path / "whole", grown, data)
     states = (load_state(tmp_path / run, fixtures.CPU) for run in ("grown", "whole"))
     assert not fixtures.differing(*states)
-    with pytest.raises(UsageError, match="differs in its number of stages"):
+    with pytest.raises(UsageError, match="number of stages"):
         train_in(tmp_path / "grown", recipe_of({}), data)
 
 
@@ -84,10 +84,10 @@ def test_what_cannot_be_trained_into_is_refused_before_the_first_step(tmp_path, 
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match=r"file .*File exists"):
         train_in(tmp_path / "file", recipe_of({}), data)
-    with pytest.raises(UsageError, match="below 64 pixels"):
+    with pytest.raises(UsageError, match=" 64 "):
         train_in(tmp_path / "run", recipe_of({}), data, validation=[fixtures.pictures(1)[0][:63]])
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10_000))
-    with pytest.raises(UsageError, match=r"run has 0\.01 MB"):
+    with pytest.raises(UsageError, match=r"run .*0\.01 MB"):
         train_in(tmp_path / "run", recipe_of({}), data)
     assert not (tmp_path / "run" / "state.pt").exists()
 

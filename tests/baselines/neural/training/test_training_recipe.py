@@ -80,31 +80,31 @@ def added(line):
 
 DISORDER = "decay_at = 0.5\nfurther_falls = [[0.4, 0.1]]"
 MALFORMED = {
-    "no toml": ("sizes = ", "not TOML"), "nothing": ("", "[[stage]]"),
-    "no sizes": (WHOLE_STAGE, "sizes is ''"), "no stages": (HEAD, "[[stage]]"),
-    "stage as a table": (replaced("[[stage]]", "[stage]"), "[[stage]]"),
-    "unknown size": (replaced('"tiny"', '"huge"'), "sizes is 'huge'"),
-    "unknown field": ("speed = 3\n" + HEAD + WHOLE_STAGE, "no field 'speed'"),
-    "unknown field of a stage": (added("speed = 3"), "has no field 'speed'"),
-    "second stage": (HEAD + WHOLE_STAGE + WHOLE_STAGE + "batches = 3", "in stage 2"),
-    "text for a number": (replaced("steps = 3", 'steps = "3"'), "steps is '3'"),
+    "no toml": ("sizes = ", "TOML"), "nothing": ("", r"\[\[stage\]\]"),
+    "no sizes": (WHOLE_STAGE, "sizes .*''"), "no stages": (HEAD, r"\[\[stage\]\]"),
+    "stage as a table": (replaced("[[stage]]", "[stage]"), r"\[\[stage\]\]"),
+    "unknown size": (replaced('"tiny"', '"huge"'), "sizes .*'huge'"),
+    "unknown field": ("speed = 3\n" + HEAD + WHOLE_STAGE, "'speed'"),
+    "unknown field of a stage": (added("speed = 3"), "'speed'"),
+    "second stage": (HEAD + WHOLE_STAGE + WHOLE_STAGE + "batches = 3", "stage 2"),
+    "text for a number": (replaced("steps = 3", 'steps = "3"'), "steps .*'3'"),
     "too few lambdas": (replaced("3.4, ", ""), "5 lambdas"),
-    "negative lambda": (replaced("3.4", "-1"), "lambdas is [-1, 1.2"),
+    "negative lambda": (replaced("3.4", "-1"), r"lambdas .*\[-1, 1\.2"),
     "unknown objective": (replaced("multi_rate", "many_rates"), "'many_rates'"),
     "objective of one rate": (replaced("multi_rate", "elic"), "5 rates"),
-    "no steps": (replaced("steps = 3", "steps = 0"), "steps is 0"),
-    "odd crop": (replaced("crop_px = 64", "crop_px = 100"), "crop_px is 100"),
+    "no steps": (replaced("steps = 3", "steps = 0"), "steps .*0"),
+    "odd crop": (replaced("crop_px = 64", "crop_px = 100"), "crop_px .*100"),
     "negative rate": (replaced("learning_rate = 1e-3", "learning_rate = -1"), "learning_rate"),
     "infinite rate": (replaced("learning_rate = 1e-3", "learning_rate = inf"), "learning_rate"),
     "decay at once": (replaced("decay_at = 1", "decay_at = 0"), "decay_at"),
-    "unknown decay": (added('decay = "cosine"'), "decay is 'cosine'"),
-    "rising decay": (added("final_share = 2"), "final_share is 2: "),
+    "unknown decay": (added('decay = "cosine"'), "decay .*'cosine'"),
+    "rising decay": (added("final_share = 2"), "final_share .*2"),
     "too few targets": (added(BELOW + "targets_bpp = [0.1]"), "targets_bpp"),
     "targets of mixed rates": (added(BELOW + TARGETS + "mixed_levels = true"), "mixed_levels"),
     "targets of maps": (added(BELOW + TARGETS + "map_share = 0.5"), "map_share"),
     "targets alone": (added(TARGETS), "lambda_below"),
-    "unknown loss of a GAN": (added('gan_loss = "wgan"'), "gan_loss is 'wgan'"),
-    "unknown discriminator": (added('discriminator = "none"'), "discriminator is 'none'"),
+    "unknown loss of a GAN": (added('gan_loss = "wgan"'), "gan_loss .*'wgan'"),
+    "unknown discriminator": (added('discriminator = "none"'), "discriminator .*'none'"),
     "one channel": (added("discriminator_channels = [4]"), "discriminator_channels"),
     "falls of a line": (added('decay = "linear"\nfurther_falls = [[1.0, 0.1]]'), "further_falls"),
     "falls out of order": (replaced("decay_at = 1", DISORDER), "further_falls"),
@@ -116,7 +116,7 @@ def test_a_malformed_recipe_is_one_sentence_that_names_the_field(tmp_path, fault
     text, message_part = MALFORMED[fault]
     path = tmp_path / "mine.toml"
     path.write_text(text)
-    pattern = f"^{re.escape(str(path))}.*{re.escape(message_part)}.*[.]$"  # one line
+    pattern = f"^{re.escape(str(path))}.*{message_part}.*[.]$"  # one line
     with pytest.raises(UsageError, match=pattern):
         load_recipe(str(path))
 

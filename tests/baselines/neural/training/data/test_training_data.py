@@ -101,7 +101,7 @@ def test_an_invalid_picture_is_named(tmp_path, suffix, damage):
     content = path.read_bytes()
     changed = content[:40] + bytes(255 - byte for byte in content[40:])
     path.write_bytes({"empty": b"", "text": b"hello", "cut": content[:300]}.get(damage, changed))
-    with pytest.raises(UsageError, match=rf"broken\.{suffix} .*read"):
+    with pytest.raises(UsageError, match=rf"broken\.{suffix} "):
         load_photographs([tmp_path])
 
 

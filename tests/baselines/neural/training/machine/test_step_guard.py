@@ -148,7 +148,7 @@ def test_a_run_says_the_precision_to_come_and_the_card_the_steps_of_each(tmp_pat
         monkeypatch.setattr(optimisers, "has_bfloat16", lambda _, answer=with_bfloat16: answer)
         first_lines.append(bench(*words, "--max-minutes", 0).stderr.splitlines()[0])
     assert first_lines[0] == "run: 0 of 3 steps (0 %), on cpu in bfloat16"
-    assert "cpu in float32, " in first_lines[1]
+    assert "float32" in first_lines[1]
     assert first_lines[2] == "run: 2 of 3 steps (67 %), stage 1 of 2, step 2, on cpu in float32"
     card = load_card(tmp_path / "run" / "ours.safetensors")
     assert card.precision_steps == {"bfloat16": 1, "float32": 2}
