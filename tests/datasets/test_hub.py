@@ -55,6 +55,7 @@ def parquet(contents: dict[str | None, bytes]) -> bytes:
 
 def test_pictures_in_folders_are_measured_and_the_commit_is_recorded(hub):
     files = {f"data/test/{side}.png": picture(side) for side in (64, 80)}
+    files["data/test/rows.parquet"] = parquet({"x.png": picture(72)})  # not read beside pictures
     hub("dataset", "me/photos", {**files, "data/train/96.png": picture(96), "README.md": b"#"})
     words = "run --codecs jpeg --dataset hf:me/photos:test --metrics psnr"
     result = bench(*words.split(), "--points", "jpeg.quality=10,30,50,80", code=0)
