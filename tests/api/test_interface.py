@@ -353,7 +353,7 @@ def test_anything_but_a_single_stored_picture_is_refused(place):
         benchmark.decoded(place, "webp", "cup")
     with pytest.raises(UnknownName, match="'cop'"):
         benchmark.decoded(place, "webp", "cop", quality=5)
-    with pytest.raises(UsageError, match=f"{place.parent} .*results/kodak"):
+    with pytest.raises(UsageError, match="results/kodak"):
         benchmark.decoded(place.parent, "webp", "cup", quality=5)
 
 

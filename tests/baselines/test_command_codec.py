@@ -180,7 +180,7 @@ def test_a_grey_png_comes_back_as_rgb(photo, tmp_path):
     ({"encode": COPY + " 'open"}, r"encode=.* quotation"),
     ({"values": "10/many"}, "values .*'10/many'"), ({"values": "10//30"}, "values .*'10//30'"),
     ({"values": "10/10.0"}, r"values .*'10/10\.0'"), ({"values": "nan"}, "values .*'nan'"),
-    ({"values": "10/30"}, "encode .*{q}"), ({"timeout_seconds": 0}, "timeout_seconds .* 0"),
+    ({"values": "10/30"}, "{q}"), ({"timeout_seconds": 0}, "timeout_seconds .* 0"),
     ({"timeout_seconds": -1}, "timeout_seconds .*-1"),
     ({"timeout_seconds": float("nan")}, "timeout_seconds .*nan"),
     ({"extension": "x/../../y"}, r"extension 'x/\.\./\.\./y'"),

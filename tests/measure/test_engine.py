@@ -168,5 +168,5 @@ def test_a_too_long_path_for_temporary_files_is_one_sentence(sources, tmp_path):
     words = ("run", "--codecs", "raw", "--dataset", photos, "--metrics", "psnr", "--results")
     result = ran(sys.executable, "-m", "benchmark", *words, tmp_path / "out", TMPDIR=place)
     assert result.returncode == 2
-    assert result.stderr.startswith(f"bench: the folder for temporary files, {place}")
-    assert result.stderr.endswith("set $TMPDIR to a shorter one\n")
+    assert result.stderr.startswith("bench: ")
+    assert all(name in result.stderr for name in (str(place), "$TMPDIR"))

@@ -44,11 +44,8 @@ def test_memory_bounds_the_workers_by_the_largest_cell_unless_jobs_are_explicit(
     worker_size = worker_bytes(HUGE, METRICS)
     result = plan_workers([SMALL, HUGE], METRICS, None, 8, 3 * worker_size + worker_size // 2)
     assert (result.workers, result.worker_bytes) == (3, worker_size)
-    assert result.remark == (
-        f"3 of 8 cores are used: a worker takes about {worker_size / 1e9:.1f} GB for the largest "
-        f"image, but only {3.5 * worker_size / 1e9:.1f} GB of memory are available "
-        "(--jobs sets another number)"
-    )
+    sizes_gb = (f"{size / 1e9:.1f} GB" for size in (worker_size, 3.5 * worker_size))
+    assert all(part in result.remark for part in ("3 of 8 cores", *sizes_gb, "--jobs"))
     # There is a worker per core where memory allows.
     assert plan_workers([SMALL], METRICS, None, 8, 10**11)[::3] == (8, "")
     assert plan_workers([SMALL], METRICS, None, 8, None)[::3] == (8, "")

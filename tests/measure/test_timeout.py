@@ -1,6 +1,7 @@
 """`--timeout`: a cell that takes too long is a failed row, and nothing else is lost by it."""
 
 import json
+import re
 
 import pytest
 
@@ -50,10 +51,9 @@ def run(spec, images):
 def test_an_endless_codec_that_ignores_signals_is_a_failed_row_and_the_other_cells_go_on(photos):
     code, reported = run("Swallows", 2)
     assert code == 1
-    assert [(row["cell"], row["stage"], row["reason"]) for row in reported["failed"]] == [
-        (f"mine.py:Swallows step=2 {number}.png", "encode", "no result after 1.5 s (--timeout)")
-        for number in (0, 1)
-    ]
+    failures = [(row["cell"], row["stage"]) for row in reported["failed"]]
+    assert failures == [(f"mine.py:Swallows step=2 {n}.png", "encode") for n in (0, 1)]
+    assert all("1.5 s (--timeout)" in row["reason"] for row in reported["failed"])
     assert (reported["cells"], reported["measured"]) == (4, 4)
     (ok, failed) = reported["summary"]
     assert (ok["images"], failed["images_failed"]) == (2, 2)
@@ -74,12 +74,12 @@ def test_an_endless_decoder_fails_in_verification_and_in_an_audit(photos, monkey
     monkeypatch.setenv("BENCH_TEST_ENDLESS", "1")
     limits = ("--limit", "1", "--timeout", SECONDS)
     result = bench("run", *codec, *words, "--metrics", "psnr", "--verify", *limits, code=1)
-    assert result.stdout.count(": decode: no result after 1.5 s (--timeout)") == 1
+    assert len(re.findall(r": decode: .*1\.5 s \(--timeout\)", result.stdout)) == 1
     audited = bench("audit", "decode", "r", *codec, "--timeout", SECONDS, code=1)
     assert audited.stdout.splitlines()[1].split()[-1] == "2"
     assert "1.5 s (--timeout)" in audited.stdout
     rescored = bench("rescore", *codec, *words, "--metrics", "ssim", *limits)
-    assert rescored.stdout.count("decode: no result after 1.5 s (--timeout)") == 1
+    assert len(re.findall(r"decode: .*1\.5 s \(--timeout\)", rescored.stdout)) == 1
 
 
 def test_without_the_option_nothing_is_overdue_and_loading_has_a_minute():
@@ -92,7 +92,8 @@ def test_without_the_option_nothing_is_overdue_and_loading_has_a_minute():
     assert LOADING_SECONDS - 1 < deadline.left_seconds() <= LOADING_SECONDS
     deadline.start("decode")
     assert deadline.left_seconds() == 0
-    assert deadline.failure()[:2] == ("decode", "no result after 0 s (--timeout)")
+    stage, reason, *_ = deadline.failure()
+    assert (stage, "0 s (--timeout)" in reason) == ("decode", True)
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")])

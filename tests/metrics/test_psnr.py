@@ -82,5 +82,5 @@ def test_a_plane_that_alone_is_equal_leaves_no_weighted_psnr(photo):
     metric, grey = WeightedPSNR(), np.repeat(photo[..., :1], 3, axis=2)
     assert metric.compare(metric.prepare(grey), grey.copy()) == math.inf
     darker = np.maximum(grey, 3) - np.uint8(3)
-    with pytest.raises(NotMeasurable, match="Cb and Cr "):
+    with pytest.raises(NotMeasurable, match="Cb and Cr"):
         metric.compare(metric.prepare(grey), darker)

@@ -60,7 +60,7 @@ def test_a_curve_is_added_with_its_reference_and_drawn_by_its_name(tmp_path):
     ((RATES, tuple(v + 4 for v in PSNR)), "dB above VTM"),
     ((tuple(r / 8 for r in RATES), PSNR), " 8: "),
     ((tuple(r * 8 for r in RATES), PSNR), " 0.125: "),
-    ((RATES, tuple(v / 100 for v in PSNR)), " range"),
+    ((RATES, tuple(v / 100 for v in PSNR)), " 0.286"),
 ])  # fmt: skip
 def test_what_no_codec_can_have_is_doubtful_and_not_drawn(tmp_path, columns, doubt):
     file = written(tmp_path / "a.csv", "bpp,psnr", *columns)
@@ -76,7 +76,7 @@ def test_a_mark_is_explained_where_the_metric_alone_is_doubtful(tmp_path):
     eighth = written(tmp_path / "eighth.csv", "bpp,psnr", [r / 3 for r in RATES], PSNR)
     full_curve = written(tmp_path / "whole.csv", "bpp,psnr", RATES, PSNR)
     output = bench("published", "compare", full_curve, eighth).stdout
-    assert (output.count("†"), "† The curves share less than half" in output) == (2, True), output
+    assert (output.count("†"), " half of " in output) == (2, True), output
 
 
 def test_a_curve_of_several_is_named(tmp_path):
@@ -170,11 +170,11 @@ def test_an_anchor_goes_on_as_a_chord_beyond_both_ends():
 
 @pytest.mark.parametrize(("metric", "rates", "values", "sentences"), [
     (PSNR_METRIC, (0.1, 0.2, 0.4, 0.8), (10.0, 31.0, 31.0, 60.0), []),
-    (PSNR_METRIC, (0.1, 0.2, 0.4), (9.99, 31.0, 33.0), ["psnr_db at 0.1 bpp is 9.99, out"]),
-    (PSNR_METRIC, (0.1, 0.2, 0.4), (30.0, 31.0, 60.01), ["psnr_db at 0.4 bpp is 60.01, out"]),
+    (PSNR_METRIC, (0.1, 0.2, 0.4), (9.99, 31.0, 33.0), ["psnr_db at 0.1 bpp is 9.99"]),
+    (PSNR_METRIC, (0.1, 0.2, 0.4), (30.0, 31.0, 60.01), ["psnr_db at 0.4 bpp is 60.01"]),
     (MS_SSIM, (0.1, 0.2, 0.4, 0.8), (0.3, 0.9, 0.95, 0.96), []),
-    (MS_SSIM, (0.1, 0.2, 0.4), (0.29, 0.9, 0.95), ["ms_ssim at 0.1 bpp is 0.29, out"]),
-    (MS_SSIM, (0.1, 0.2, 0.4), (0.9, 0.95, 1.01), ["ms_ssim at 0.4 bpp is 1.01, out"]),
+    (MS_SSIM, (0.1, 0.2, 0.4), (0.29, 0.9, 0.95), ["ms_ssim at 0.1 bpp is 0.29"]),
+    (MS_SSIM, (0.1, 0.2, 0.4), (0.9, 0.95, 1.01), ["ms_ssim at 0.4 bpp is 1.01"]),
     (PSNR_METRIC, (0.1, 0.2), (30.0, 31.0), []),
     (PSNR_METRIC, (0.1, 0.2, 0.4, 0.8), (30.0, 29.0, 33.0, 31.5),
      ["psnr_db at 0.8 bpp is 1.5 below"]),

@@ -100,7 +100,7 @@ def test_three_rates_are_too_few_for_bits():
     vote_set = vote_set._replace(stimuli=tuple(stimuli))
     rate_change = equal_preference(vote_set, score_votes(vote_set, draws=10), "good")[0]
     assert rate_change[:3] == ("middling", None, None)
-    assert rate_change.why.startswith("the anchor has 3 of the 4")
+    assert "3 of the 4" in rate_change.why
 
 
 def test_a_metric_that_orders_as_people_do_agrees_most_and_its_negative_as_much_less():

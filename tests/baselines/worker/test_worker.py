@@ -84,8 +84,8 @@ exit 1
 @pytest.mark.parametrize(("script", "message"), [
     ("import zlib\n\ndef encode(:\n", "copy_worker.py, line 3: SyntaxError"),
     ("import zlib\n\nzlib.nothing\n", "copy_worker.py, line 3: AttributeError"),
-    ("import zlib\n", "exit code 0: it ended before serve"),
-    (PYTHON_2, "Python 2.7, but rdrbench_worker.py needs 3.6"),
+    ("import zlib\n", "exit code 0: "),
+    (PYTHON_2, "Python 2.7"),
 ])  # fmt: skip
 def test_a_worker_that_cannot_start_says_where_and_why(tmp_path, script, message):
     fields = {"python": "'./python2'"} if script is PYTHON_2 else {}

