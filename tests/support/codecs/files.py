@@ -11,11 +11,12 @@ from benchmark.measure.select import select
 from benchmark.measure.workbench import Workbench
 from benchmark.rows.streams import FeatureFolder
 from benchmark.spec import CodecSpec
+from support.rows.stable_rows import SECONDS
 
 HERE = Path(__file__).parent
 FAKES, MINE, CODECS = HERE / "fakes.py", HERE / "mine.py", HERE / "fake_on_cluster.py"
 INFO = CodecInfo("1", "call", "MIT", "ab" * 32, 1, "one call")
-VOLATILE = {"encode_seconds", "decode_seconds", "finished_utc", "machine"}
+VOLATILE = {"finished_utc", "machine"} | SECONDS
 
 
 def conditions(**changes):

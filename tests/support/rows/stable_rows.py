@@ -6,9 +6,11 @@ from hashlib import sha256
 
 import polars as pl
 
+from benchmark.rows.schema import CELL_COLUMNS
 from benchmark.rows.store import Store
 
-VOLATILE = {"run", "encode_seconds", "decode_seconds", "finished_utc"}
+SECONDS = {column.name for column in CELL_COLUMNS if column.unit == "s"}
+VOLATILE = {"run", "finished_utc"} | SECONDS
 
 
 def stable(store):
