@@ -70,6 +70,12 @@ def test_a_label_and_a_colour_are_of_one_curve_alone(summary):
     assert changed["Ours (a=b)"].get_color() == usual["CRDR β=3.84"].get_color()
 
 
+def test_a_label_with_two_dollars_is_mathematics_and_one_with_a_price_is_not(summary):
+    (legend,) = draw(summary, label=("vtm=$x^2$", "avif=for $5", "ours:beta=3.84=$ $^$")).legends
+    marks = {text.get_text(): text.get_parse_math() for text in legend.get_texts()}
+    assert marks == {"$x^2$": True, "for $5": False, "$ $^$": False}
+
+
 def test_the_order_is_that_of_the_legend(summary):
     def legend(**look):
         (result,) = draw(summary, **look).legends
