@@ -69,4 +69,4 @@ def test_code_named_by_rows_runs_only_if_its_full_spec_is_given():
         codecs = NamedCodecs(names)
         assert [codecs.selects_to_run(row) for row in (rows[0], rows[1], rows[3])] == run
         assert list(codecs.count_refused(measured.table(rows)).items()) == list(counts.items())
-    assert explain_refusal(CodecSpec.parse(*pairs[0])).startswith(f"{spec!r} ")
+    assert repr(spec) in explain_refusal(CodecSpec.parse(*pairs[0]))

@@ -33,7 +33,7 @@ BOMBS = {
     "text": (lambda: {"cell": repeated("x" * 2000, 20_000)}, " 40,"),
     "long text": (lambda: {"cell": repeated("x" * (1 << 18), 100)}, " 26,"),
     "one text": (lambda: {"cell": ["x" * (1 << 24)]}, " 16,"),
-    "list": (lambda: {"influence": [repeated(0.0, 1 << 22)]}, "states, "),
+    "list": (lambda: {"influence": [repeated(0.0, 1 << 22)]}, " 67,"),
 }
 
 
