@@ -170,7 +170,7 @@ def test_the_script_reviews_each_pack_of_a_pull_request_and_ranks_them(repositor
     assert "- **no**: Are the numbers right?" in boast
     assert "- **yes**: Are the numbers right?" in good.replace("\\", "")
     words = " ".join(comment.split())
-    assert "boast webp sample 0 of 4 " in words
+    assert "not audited boast webp sample 0 of 4 " in words
     assert "audited good jpeg sample" in words
     page = (repository / "site" / "index.html").read_text().replace("<wbr>", "")
     assert page.index(">audited<") < page.index(">not audited: 0 of 4 means")
