@@ -321,10 +321,10 @@ def read_published_pictures(folder: Path) -> PublishedPictures:
     entries = _locate_pictures(folder, pictures_found)
     if not entries:
         suffixes = sorted({file.suffix for file in files if file.suffix.lower() in SUFFIXES})
-        problem = f"its pictures are {listed(suffixes)}: save" if suffixes else "nor pictures: put"
+        problem = f"its pictures are {listed(suffixes)}: save" if suffixes else "no pictures: put"
         raise Unavailable(
-            f"{folder} has no sizes.csv (image,setting,num_bytes); {problem} reconstructions there "
-            "as PNG or lossless WebP"
+            f"{folder} has no sizes.csv (image,setting,num_bytes), and {problem} reconstructions "
+            "there as PNG or lossless WebP"
         )
     streams = _find_streams(folder, files)
     pixels = {entry.file: _num_pixels(folder, entry.file) for entry in entries}

@@ -83,10 +83,12 @@ def train(run: TrainingRun, options: TrainingOptions, on_begin: OnBegin | None =
 
 def _check_and_train(run: TrainingRun, options: TrainingOptions, on_begin: OnBegin | None) -> bool:
     options = replace(options, device=device_of(options.device))
-    if any(min(pixels.shape[:2]) < BLOCK for pixels in options.validation):
-        raise UsageError(
-            f"a photograph for validation has a side below {BLOCK} pixels: leave it out"
-        )
+    for height, width, _ in (pixels.shape for pixels in options.validation):
+        if min(height, width) < BLOCK:
+            raise UsageError(
+                f"a photograph for validation has {width} x {height} px, but needs {BLOCK} px a "
+                "side: leave it out"
+            )
     paths = [path for path in photograph_paths(options.data) if path not in options.held_out]
     files.copy_predecessor(run)
     files.write_record(run, options, paths)
