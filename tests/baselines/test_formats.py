@@ -136,7 +136,7 @@ def test_a_png_comes_back_however_well_it_compresses_and_one_far_too_large_is_re
     assert path.stat().st_size == max_bytes
     assert np.array_equal(read_png(path), pixels)
     path.write_bytes(add_chunk(png, max_bytes - len(png) - 11))
-    with pytest.raises(ImageRefused, match=rf"{max_bytes + 1:,} bytes.* 5 x 4 "):
+    with pytest.raises(ImageRefused, match=rf"(?=.* 5 x 4\b).*{max_bytes + 1:,}"):
         read_png(path)
     flat = np.zeros((3000, 2000, 3), np.uint8)
     Image.fromarray(flat).save(tmp_path / "a.png", compress_level=9)
@@ -150,9 +150,9 @@ def header(width: int, height: int) -> bytes:
 
 
 @pytest.mark.parametrize(("width", "height", "reason"), [
-    (0xFFFFFFFF, 0xFFFFFFFF, "4294967295 x 4294967295 pixels.* 178956970"),
-    (14000, 14000, "14000 x 14000 pixels.* 178956970"),
-    (13000, 13000, "69 bytes.* 13000 x 13000 pixels"),
+    (0xFFFFFFFF, 0xFFFFFFFF, "4294967295 x 4294967295.* 178956970"),
+    (14000, 14000, "14000 x 14000.* 178956970"),
+    (13000, 13000, r"(?=.*\b69\b).*13000 x 13000"),
 ])  # fmt: skip
 def test_a_small_png_of_many_pixels_takes_no_memory(width, height, reason, tmp_path):
     path = tmp_path / "a.png"
@@ -167,5 +167,5 @@ def test_a_small_png_of_many_pixels_takes_no_memory(width, height, reason, tmp_p
 @pytest.mark.parametrize("size", [0, 1, 28])
 def test_a_png_that_ends_within_its_header_is_refused(size, tmp_path):
     (tmp_path / "a.png").write_bytes(header(5, 4)[:size])
-    with pytest.raises(ImageRefused, match=r"PNG: .*header"):
+    with pytest.raises(ImageRefused, match=r"PNG.*header"):
         read_png(tmp_path / "a.png")

@@ -39,7 +39,7 @@ def test_a_standard_format_is_recognised(place, photo, codec, point, recognised)
     bpp = 8 * len(stream) / (181 * 203)
     assert message == f"out.bin: {len(stream)} bytes, {bpp:.4f} bpp at {point}\n"
     message = output_of("decode", "out.bin", "out.png")
-    assert message.startswith("out.png: 203 x 181 pixels, ")
+    assert message.startswith("out.png: 203 x 181 ")
     assert message.endswith(f" {recognised}\n")
     assert np.array_equal(pixels_of("out.png"), bound.decode(stream))
 
@@ -67,13 +67,13 @@ MISTAKES = {
     "decode cut.jpg out.png": (UsageError, "cut.jpg "),
     "decode a.jpg out.png --codec webp": (UsageError, " webp: "),
     "decode a.jpg out.png --codec raw": (UsageError, " raw: "),
-    "decode honest out.png --codec {}:ReturnsFloats": (UsageError, "not 8-bit RGB"),
+    "decode honest out.png --codec {}:ReturnsFloats": (UsageError, "RGB"),
     "decode a.jpg out.png --codec {}:Missing": (Unavailable, ""),
     "encode in.png x --codec jpeg --q-map m": (UsageError, "--q-map"),
-    "encode in.png x --codec jpeg --point quality": (UsageError, "form"),
-    "encode in.png x --codec jpeg --point q=3": (UsageError, "quality."),
-    "encode in.png x --codec jpeg --point quality=300": (UsageError, "1 to 100"),
-    "encode in.png no/x --codec raw": (UsageError, "the folder no "),
+    "encode in.png x --codec jpeg --point quality": (UsageError, "quality=30"),
+    "encode in.png x --codec jpeg --point q=3": (UsageError, "'q'"),
+    "encode in.png x --codec jpeg --point quality=300": (UsageError, "quality=300"),
+    "encode in.png no/x --codec raw": (UsageError, "no/x"),
     "encode in.png x --codec {}:CrashesOnEncode": (BenchError, "RuntimeError: no rate control"),
 }
 

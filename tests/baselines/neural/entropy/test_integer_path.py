@@ -194,7 +194,7 @@ def test_a_relu_cuts_what_is_below_zero_and_nothing_else():
 def test_a_sum_that_float64_might_not_hold_is_refused_by_name(bias, shift):
     weight = torch.full((1, 1, 1, 1000), 8127, dtype=torch.int16)
     biases = torch.tensor([bias]).double()
-    with pytest.raises(integer_path.BoundExceeded, match=r"scale\.0\.0: "):
+    with pytest.raises(integer_path.BoundExceeded, match=r"scale\.0\.0"):
         integer_path.require_bounded_sums(weight, biases, torch.tensor([shift]), "scale.0.0")
 
 
@@ -205,7 +205,7 @@ def test_a_sum_that_float64_might_not_hold_is_refused_by_name(bias, shift):
 ])  # fmt: skip
 def test_modules_that_are_neither_convolution_nor_its_relu_are_refused(modules):
     options = {"weight_limit": WeightLimit.FINE, "device": CPU, "name": "mean.0"}
-    with pytest.raises(ValueError, match=r"mean\.0: .*(ReLU|Sigmoid)"):
+    with pytest.raises(ValueError, match=r"(?=.*mean\.0).*(ReLU|Sigmoid)"):
         integer_path.IntegerSequence(modules, (7, 7), **options)
 
 
@@ -348,16 +348,16 @@ def test_fractional_bits_tables_or_medians_that_do_not_fit_are_refused(tables):
     fractional_bits = default_fractional_bits(model)
     for wrong, message in (
         ({**fractional_bits, "mean.9.0": 7}, "mean.9.0"),
-        ({name: 7 for name in fractional_bits if name != "z"}, ": z$"),
-        ({**fractional_bits, "z": 13}, "z .* 13 .* 0..12"),
-        ({**fractional_bits, "z": -1}, "z .* -1 .* 0..12"),
+        ({name: 7 for name in fractional_bits if name != "z"}, r"\bz\b"),
+        ({**fractional_bits, "z": 13}, r"(?=.*\bz\b).* 13\b"),
+        ({**fractional_bits, "z": -1}, r"(?=.*\bz\b).* -1\b"),
     ):
         with pytest.raises(ValueError, match=message):
             path_of(model, tables, wrong)
     for name in ("thresholds", "half_tanh"):
         without = {key: table for key, table in tables.items() if key != name}
         for wrong_tables in (without, {**tables, name: tables[name][1:]}):
-            with pytest.raises(ValueError, match=f" {name} "):
+            with pytest.raises(ValueError, match=rf"\b{name}\b"):
                 path_of(model, wrong_tables)
     for median in (float("nan"), float("inf"), -1e30):
         with torch.no_grad():

@@ -316,7 +316,7 @@ def test_skipped_batches_are_counted_in_the_journal_and_across_a_resumption(tmp_
 def test_a_diverged_network_ends_the_run_with_its_learning_rate_and_a_short_gap_does_not(tmp_path):
     recipe = recipe_of({"steps": 3}, {"steps": 4 + MAX_SKIPPED, "learning_rate": 0.25})
     diverged = partial(fixtures.Poisoned, "infinite loss")
-    message = rf"{MAX_SKIPPED} steps .* step {4 + MAX_SKIPPED} of stage 2, .* below 0\.25$"
+    message = rf"(?=.*{MAX_SKIPPED} steps)(?=.*step {4 + MAX_SKIPPED})(?=.*stage 2).*0\.25"
     with pytest.raises(BenchError, match=message):
         fixtures.train_toy(tmp_path / "long", recipe, partial(diverged, range(8, 999)))
     recipe = recipe_of({"steps": 2 * MAX_SKIPPED}, report_every_steps=2 * MAX_SKIPPED)
